@@ -1,0 +1,91 @@
+/**
+ * What travels from the loader to the model: typed arrays with their shapes, nothing that needs a decision any more.
+ * Which point is nearest to which, which tile lies where, which row of which table stands at which position of the
+ * sequence: all of it is index arrays here, so that a step has no data-dependent control flow.
+ */
+
+/** Row-major numbers and their shape. */
+export interface Floats {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+export interface Ints {
+  readonly data: Int32Array;
+  readonly shape: readonly number[];
+}
+
+/**
+ * The geometry of R regions on the merged referring maps (R 0 where the batch has none). M points a region, two
+ * blocks of sizes (n_b, k_b). Map rows are rows of the flattened encoder outputs of the whole batch: global rows
+ * [B·Pg], local rows [N·Pl] (tile after tile, patches row-major), plus one last row of zeros that stands for "no tile".
+ */
+export interface RegionGeometry {
+  readonly count: number;
+  /** Rows of the global map that surround each point [R, M, 4], and their bilinear weights [R, M, 4]. */
+  readonly globalRows: Ints;
+  readonly globalWeights: Floats;
+  /** The same of the merged local map. */
+  readonly localRows: Ints;
+  readonly localWeights: Floats;
+  /** Positions of the points, x and y in 0..1 [R, M, 2]. */
+  readonly points: Floats;
+  /** Per block: which points of the previous pool are kept (farthest point sampling) [R, n_b]. */
+  readonly anchors: readonly Ints[];
+  /** Per block: the nearest points of the previous pool to each anchor [R, n_b, k_b]. */
+  readonly neighbors: readonly Ints[];
+}
+
+/** Images, regions and conversations ready for the model. B samples, T positions, N tiles in all, R regions in all. */
+export interface ConversationBatch {
+  readonly kind: 'conversation';
+  readonly size: number;
+  readonly length: number;
+  /** Where each sample came from ("shard:row#task"), for logs. */
+  readonly sampleIds: readonly string[];
+  /** Text token ids [B, T]; 0 where the position holds no text. */
+  readonly tokens: Ints;
+  /** 1 where a position is in use [B, T] (right padding). */
+  readonly mask: Ints;
+  /**
+   * For each position [B·T] the row of the table [text B·T | global B·Pg | local N·Pl | regions R | one zero row].
+   * A text position reads its own text row; no row is read twice; padding reads the zero row.
+   */
+  readonly source: Ints;
+  /** For each row of that table the position that reads it, or B·T where none does. */
+  readonly sourceInverse: Ints;
+  /** Global views, normalised, [B, 3, S, S]; B 0 for text alone. */
+  readonly globalPixels: Floats;
+  /** Tiles of all samples, normalised, [N, 3, S, S]; N 0 where only the global view is used. */
+  readonly localPixels: Floats;
+  /** Where each local patch lies in the merged map of its image, x and y in 0..1 [N·Pl, 2]. */
+  readonly localCentres: Floats;
+  readonly regions: RegionGeometry;
+  /** Supervised positions: row p of [B·T] predicts token `targets[i]` with weight `targetWeights[i]` (0: padding). */
+  readonly targetRows: Ints;
+  readonly targets: Ints;
+  readonly targetWeights: Floats;
+}
+
+/**
+ * Image-text and region-text pairs for contrastive pretraining: B images and as many captions, R object regions and
+ * as many phrases.
+ */
+export interface ContrastiveBatch {
+  readonly kind: 'contrastive';
+  readonly size: number;
+  readonly sampleIds: readonly string[];
+  readonly globalPixels: Floats;
+  readonly localPixels: Floats;
+  /** Captions [B, L] and phrases [R, L], padded with the end token. */
+  readonly captions: Ints;
+  readonly phrases: Ints;
+  /** Average-pooling weights of each region over the batch's patches, as (row, weight) lists [R, K]. */
+  readonly globalRows: Ints;
+  readonly globalWeights: Floats;
+  readonly localRows: Ints;
+  readonly localWeights: Floats;
+  /** Phrases that are equal share a class [R]: they are no negatives of each other. */
+  readonly phraseClasses: Ints;
+}
+
+export type Batch = ConversationBatch | ContrastiveBatch;

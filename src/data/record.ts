@@ -1,0 +1,32 @@
+import type { PixelBox } from './box.ts';
+import type { Rle } from './rle.ts';
+
+/** One object seen in an image. */
+export interface ObjectAnnotation {
+  /** Category: "circle", "dog". */
+  readonly label: string;
+  /** A noun phrase that names this object among the others, or the label where nothing better is known. */
+  readonly phrase: string;
+  readonly attributes: readonly string[];
+  readonly box: PixelBox;
+  readonly mask?: Rle;
+}
+
+/** `objects[subject]` stands in relation `predicate` to `objects[object]`: 0 "left of" 1. */
+export interface Relation {
+  readonly subject: number;
+  readonly predicate: string;
+  readonly object: number;
+}
+
+/** One image with all that is known of it: the type that every source yields and every shard holds. */
+export interface ImageRecord {
+  readonly id: string;
+  /** The encoded file (JPEG or PNG), as it came. */
+  readonly image: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+  readonly captions: readonly string[];
+  readonly objects: readonly ObjectAnnotation[];
+  readonly relations: readonly Relation[];
+}

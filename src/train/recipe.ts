@@ -1,0 +1,64 @@
+import type { TaskName } from '../data/tasks/names.ts';
+import type { ModelConfig } from '../models/config.ts';
+
+/** One source of training samples: a folder of shards seen through a task. */
+export interface DataSource {
+  /** Folder with a manifest.json, absolute after the recipe is resolved. */
+  readonly dataset: string;
+  readonly task: TaskName;
+  /** Share of the mixture, relative to the other sources' weights. */
+  readonly weight: number;
+  /** Uses the first records only. */
+  readonly max_records?: number;
+}
+
+export interface ScheduleConfig {
+  readonly kind: 'cosine' | 'linear' | 'constant';
+  /** Share of all steps in which the learning rate rises from 0, 0..1. */
+  readonly warmup: number;
+  /** Share of the peak learning rate at the end (cosine and linear). */
+  readonly floor: number;
+}
+
+export interface OptimizerConfig {
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  /** Decoupled weight decay, applied to matrices only (rank 2 and more). */
+  readonly weight_decay: number;
+  /** Largest global gradient norm; 0 switches clipping off. */
+  readonly clip_norm: number;
+}
+
+/** One stage of the curriculum, every default filled in. */
+export interface StageRecipe {
+  readonly stage: number;
+  readonly name: string;
+  /** Where the weights come from: `stageN` of the same run, a checkpoint folder, or null for random weights. */
+  readonly from: string | null;
+  /** Parameter groups that train, as prefixes of parameter names: `projector`, `encoder.local`. The rest is frozen. */
+  readonly train: readonly string[];
+  /** Groups that start this stage as a copy of another: {to: projector.local, from: projector.global}. */
+  readonly copy: readonly { readonly from: string; readonly to: string }[];
+  /** Peak learning rate; or one for each entry of `train`. */
+  readonly lr: number | Readonly<Record<string, number>>;
+  readonly optimizer: OptimizerConfig;
+  readonly schedule: ScheduleConfig;
+  /** Which views of the image the model gets: the low-resolution one, or tiles as well. */
+  readonly views: 'global' | 'global+local';
+  /** Text appended to a question whose answer should carry boxes ('' for none). */
+  readonly grounding_prompt: string;
+  readonly data: readonly DataSource[];
+  readonly batch: { readonly samples: number; readonly accumulate: number };
+  readonly steps: number;
+  readonly seed: number;
+  readonly log: { readonly every: number };
+  readonly checkpoint: { readonly every: number; readonly keep: number };
+  /** Held-out scoring while training; `every` 0 means only at the end. */
+  readonly eval: { readonly every: number; readonly samples: number; readonly data: readonly DataSource[] };
+}
+
+/** A stage with its model: what a run is made from, and what is written into its folder. */
+export interface Recipe {
+  readonly model: ModelConfig;
+  readonly stage: StageRecipe;
+}
