@@ -1,0 +1,108 @@
+import * as tf from '../engine/tf.ts';
+import type { ParameterBank } from './freeze.ts';
+import type { OptimizerConfig } from './recipe.ts';
+
+/** AdamW's moments of one bank, each all parameters of the bank end to end [size]. */
+export interface BankState {
+  readonly m: tf.Tensor1D;
+  readonly v: tf.Tensor1D;
+}
+
+/** What an update needs besides tensors of the model; all of it changes from step to step. */
+export interface UpdateScalars {
+  /** Learning rate of each bank. */
+  readonly lr: readonly number[];
+  /** Updates done before this one. */
+  readonly updates: number;
+}
+
+/**
+ * The scalars as one vector [2 + banks]: 1/(1-β1^t), 1/sqrt(1-β2^t), then each bank's learning rate. A vector, and not
+ * numbers, because a recorded step takes everything that changes as input.
+ */
+export function updateVector(scalars: UpdateScalars, optimizer: OptimizerConfig): Float32Array {
+  const t = scalars.updates + 1;
+  const [beta1, beta2] = optimizer.betas;
+  return Float32Array.of(1 / (1 - beta1 ** t), 1 / Math.sqrt(1 - beta2 ** t), ...scalars.lr);
+}
+
+/** All of a bank's tensors end to end [size]; null stands for zeros. */
+function flatten(bank: ParameterBank, tensors: readonly (tf.Tensor | null)[]): tf.Tensor1D {
+  const flat = bank.parameters.map((p, i) => {
+    const t = tensors[i];
+    return t ? tf.reshape(t, [p.size]) : tf.zeros([p.size]);
+  });
+  return flat.length === 1 ? (flat[0] as tf.Tensor1D) : tf.concat1d(flat as tf.Tensor1D[]);
+}
+
+/** The reverse of `flatten`. */
+function unflatten(bank: ParameterBank, flat: tf.Tensor1D): tf.Tensor[] {
+  const sizes = bank.parameters.map(p => p.size);
+  const parts = sizes.length === 1 ? [flat] : tf.split(flat, sizes);
+  return bank.parameters.map((p, i) => tf.reshape(parts[i] as tf.Tensor, [...p.shape]));
+}
+
+/** Moments of zero for every bank. */
+export function initialState(banks: readonly ParameterBank[]): BankState[] {
+  return banks.map(bank => {
+    const size = bank.parameters.reduce((n, p) => n + p.size, 0);
+    return { m: tf.zeros([size]) as tf.Tensor1D, v: tf.zeros([size]) as tf.Tensor1D };
+  });
+}
+
+export interface Update {
+  /** New values of each bank's parameters. */
+  readonly values: readonly (readonly tf.Tensor[])[];
+  readonly state: readonly BankState[];
+  /** Global norm of all gradients before clipping, scalar. */
+  readonly gradNorm: tf.Scalar;
+}
+
+/**
+ * One AdamW update (Loshchilov & Hutter, arXiv 1711.05101; torch.optim.AdamW's arithmetic): decay before the step,
+ * bias correction, epsilon added after it. Gradients are first scaled down to a global norm of `clip_norm`, dividing
+ * by norm + 1e-6 as torch.nn.utils.clip_grad_norm_ does. A bank is updated as one vector, so the number of kernels
+ * does not grow with the number of parameters.
+ *
+ * @param gradients per bank and parameter, null where a parameter received none
+ * @param scalars what `updateVector` computes [2 + banks]
+ */
+export function adamw(
+  banks: readonly ParameterBank[],
+  state: readonly BankState[],
+  gradients: readonly (readonly (tf.Tensor | null)[])[],
+  scalars: tf.Tensor1D,
+  optimizer: OptimizerConfig,
+): Update {
+  const [beta1, beta2] = optimizer.betas;
+  const at = (i: number): tf.Scalar => tf.reshape(tf.slice1d(scalars, i, 1), []);
+  const flat = banks.map((bank, i) => flatten(bank, gradients[i] ?? []));
+  const gradNorm = tf.sqrt(tf.addN(flat.map(g => tf.sum(tf.square(g))))) as tf.Scalar;
+  const clip =
+    optimizer.clip_norm > 0
+      ? tf.minimum(tf.scalar(1), tf.div(tf.scalar(optimizer.clip_norm), tf.add(gradNorm, tf.scalar(1e-6))))
+      : tf.scalar(1);
+  const values: tf.Tensor[][] = [];
+  const next: BankState[] = [];
+  for (const [i, bank] of banks.entries()) {
+    const before = state[i] as BankState;
+    const lr = at(2 + i);
+    const g = tf.mul(flat[i] as tf.Tensor1D, clip);
+    const m = tf.add(tf.mul(before.m, tf.scalar(beta1)), tf.mul(g, tf.scalar(1 - beta1))) as tf.Tensor1D;
+    const v = tf.add(
+      tf.mul(before.v, tf.scalar(beta2)),
+      tf.mul(tf.square(g), tf.scalar(1 - beta2)),
+    ) as tf.Tensor1D;
+    const denominator = tf.add(tf.mul(tf.sqrt(v), at(1)), tf.scalar(optimizer.eps));
+    const p = flatten(
+      bank,
+      bank.parameters.map(parameter => parameter.value),
+    );
+    const decayed =
+      bank.weightDecay > 0 ? tf.mul(p, tf.sub(tf.scalar(1), tf.mul(lr, tf.scalar(bank.weightDecay)))) : p;
+    const stepped = tf.sub(decayed, tf.mul(tf.div(m, denominator), tf.mul(lr, at(0)))) as tf.Tensor1D;
+    values.push(unflatten(bank, stepped));
+    next.push({ m, v });
+  }
+  return { values, state: next, gradNorm };
+}
