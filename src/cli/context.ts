@@ -1,0 +1,78 @@
+import { type Command, CommanderError } from 'commander';
+import { GroundError, messageOf } from '../errors.ts';
+import { colorsAllowed, type Streams, styleOf } from './output.ts';
+
+/**
+ * Runs the program on the arguments after `node ground` and returns the exit code: 0 done, 1 the work failed, 2 bad
+ * usage or configuration. Commands only throw; this is the one place where a failure becomes text.
+ */
+export async function runProgram(
+  program: Command,
+  args: readonly string[],
+  streams: Streams = process,
+): Promise<number> {
+  prepare(program, streams);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return usageExitCode(thrown);
+    // Flags are read from the raw arguments: the failure may have come before commander had parsed any.
+    reportFailure(thrown, { json: args.includes('--json'), verbose: args.includes('--verbose') }, streams);
+    return thrown instanceof GroundError ? thrown.exitCode : 1;
+  }
+}
+
+/** Makes commander throw instead of exit, in every command below, and write to the given streams. */
+function prepare(command: Command, streams: Streams): void {
+  command.exitOverride();
+  command.configureOutput({
+    writeOut: text => streams.stdout.write(text),
+    writeErr: text => streams.stderr.write(text),
+    outputError: (text, write) => write(text),
+  });
+  for (const child of command.commands) prepare(child, streams);
+}
+
+/** Help and version end with 0; whatever else commander refuses is bad usage (it has printed why). */
+function usageExitCode(error: CommanderError): number {
+  return error.exitCode === 0 ? 0 : 2;
+}
+
+/**
+ * Prints `error:` and `hint:` on stderr, the chain of causes and the stack with `--verbose`, and under `--json` the
+ * document `{"error": {code, message, hint}}` on stdout.
+ */
+export function reportFailure(
+  thrown: unknown,
+  options: { readonly json: boolean; readonly verbose: boolean },
+  streams: Streams,
+): void {
+  const style = styleOf(colorsAllowed(streams.stderr, streams.env));
+  const known = thrown instanceof GroundError ? thrown : undefined;
+  const message = known ? known.message : (messageOf(thrown).split('\n')[0] ?? '');
+  const hint = known ? known.hint : 'this is unexpected; run again with --verbose to see where it happened';
+  streams.stderr.write(`${style.red('error:')} ${message}\n`);
+  if (hint !== undefined && !(known === undefined && options.verbose)) {
+    streams.stderr.write(`${style.yellow('hint:')} ${hint}\n`);
+  }
+  if (options.verbose) {
+    for (let link = thrown; link instanceof Error; link = link.cause) {
+      streams.stderr.write(`${style.dim(link.stack ?? link.message)}\n`);
+    }
+  }
+  if (options.json) {
+    const error = { code: known?.code ?? 'unexpected', message, hint: hint ?? null };
+    streams.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
+  }
+}
+
+/** `ground … | head` closes the pipe early: that is no failure and deserves no words. */
+export function exitQuietlyOnClosedPipe(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(0);
+      throw error;
+    });
+  }
+}
