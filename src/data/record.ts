@@ -10,6 +10,11 @@ export interface ObjectAnnotation {
   readonly attributes: readonly string[];
   readonly box: PixelBox;
   readonly mask?: Rle;
+  /**
+   * True where box and mask cover a group that nobody counted (COCO's iscrowd). Such an object tells where a label is,
+   * but must not be asked for, counted or answered as one.
+   */
+  readonly crowd?: boolean;
 }
 
 /** `objects[subject]` stands in relation `predicate` to `objects[object]`: 0 "left of" 1. */
@@ -29,4 +34,14 @@ export interface ImageRecord {
   readonly captions: readonly string[];
   readonly objects: readonly ObjectAnnotation[];
   readonly relations: readonly Relation[];
+}
+
+/** Whether the phrase of object `index` fits no other object of its image, crowds included: fit for a question. */
+export function isNamedAlone(record: Pick<ImageRecord, 'objects'>, index: number): boolean {
+  const object = record.objects[index];
+  return (
+    object !== undefined &&
+    object.crowd !== true &&
+    record.objects.every((other, i) => i === index || other.phrase !== object.phrase)
+  );
 }

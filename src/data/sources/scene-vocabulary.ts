@@ -70,7 +70,7 @@ const GLUE = [
 /** Every word of every scene, lower case, sorted, each once; punctuation is `,` and `.` alone. */
 export const SCENE_WORDS: readonly string[] = [
   ...new Set([
-    ...[...SHAPES, DIGIT_LABEL].flatMap(label => [label, pluralOf(label)]),
+    ...([...SHAPES, DIGIT_LABEL] as const).flatMap(label => [label, pluralOf(label)]),
     ...DIGITS,
     ...COLOURS,
     ...BACKGROUND_COLOURS,

@@ -1,0 +1,222 @@
+/** Reading a dataset: any row of any shard, without loading more than the record batch it lies in. */
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type RecordBatch, RecordBatchReader, type Schema, util } from 'apache-arrow';
+import { errorCode, ioError } from '../atomic.ts';
+import { GroundError, messageOf } from '../errors.ts';
+import { decodeRow, RECORD_SCHEMA } from './arrow.ts';
+import { Lru } from './lru.ts';
+import { type Manifest, readManifest, type ShardEntry } from './manifest.ts';
+import type { ImageRecord } from './record.ts';
+
+/** A row's place on the disk. */
+export interface RowPlace {
+  /** File name of the shard. */
+  readonly shard: string;
+  /** Row inside the shard, from 0. */
+  readonly row: number;
+}
+
+/** An open dataset. Reads may overlap. */
+export interface Dataset {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  readonly rows: number;
+  /** Row 0 … rows - 1; throws `data` beyond, and where the shard turns out damaged. */
+  read(row: number): Promise<ImageRecord>;
+  /** Where a row lies: for messages. */
+  placeOf(row: number): RowPlace;
+  /** Closes the files; nothing may be read after it. */
+  close(): Promise<void>;
+}
+
+export interface OpenDatasetOptions {
+  /** Record batches kept in memory (about 1 MB each as `writeShards` makes them). */
+  readonly cachedBatches?: number;
+  /** Shard files kept open. */
+  readonly openShards?: number;
+}
+
+const DEFAULT_CACHED_BATCHES = 16;
+const DEFAULT_OPEN_SHARDS = 32;
+
+/**
+ * Opens a dataset folder. Checks the manifest, and that every shard is there in its full size (`ground data validate`
+ * checks the contents too). Throws `data` with the file at fault.
+ */
+export async function openDataset(dir: string, options: OpenDatasetOptions = {}): Promise<Dataset> {
+  const manifest = await readManifest(dir);
+  for (const shard of manifest.shards) await checkSize(dir, shard);
+  const rows = rowIndexOf(manifest.shards);
+
+  const closing: Promise<void>[] = [];
+  const shards = new Lru<number, Promise<ShardReader>>(options.openShards ?? DEFAULT_OPEN_SHARDS, opening => {
+    closing.push(opening.then(reader => reader.close()).catch(() => {}));
+  });
+  const batches = new Lru<number, Promise<RecordBatch>>(options.cachedBatches ?? DEFAULT_CACHED_BATCHES);
+  let closed = false;
+
+  async function readBatch(shard: number, batch: number): Promise<RecordBatch> {
+    const entry = manifest.shards[shard] as ShardEntry;
+    const reader = await shards.get(shard, () => openShard(join(dir, entry.file), entry));
+    return reader.read(batch);
+  }
+
+  return {
+    dir,
+    manifest,
+    rows: manifest.rows,
+    async read(row) {
+      if (closed) throw new GroundError('data', `row ${row} was asked of a dataset that is closed: ${dir}`);
+      const place = rows.find(row);
+      if (!place) throw outOfRange(row, manifest.rows, dir);
+      const reading = batches.get(place.batchKey, () => readBatch(place.shard, place.batch));
+      try {
+        return decodeRow(await reading, place.rowInBatch);
+      } catch (thrown) {
+        // A failed read must not stay in the cache: the disk may recover.
+        batches.delete(place.batchKey);
+        throw thrown instanceof GroundError ? thrown : damaged(join(dir, place.file), thrown);
+      }
+    },
+    placeOf(row) {
+      const place = rows.find(row);
+      if (!place) throw outOfRange(row, manifest.rows, dir);
+      return { shard: place.file, row: place.rowInShard };
+    },
+    async close() {
+      closed = true;
+      batches.clear();
+      shards.clear();
+      await Promise.all(closing);
+    },
+  };
+}
+
+interface Place {
+  readonly file: string;
+  readonly shard: number;
+  readonly batch: number;
+  /** Number of the batch among all batches of the dataset. */
+  readonly batchKey: number;
+  readonly rowInShard: number;
+  readonly rowInBatch: number;
+}
+
+/** Finds a row by bisection over the first rows of all batches. */
+function rowIndexOf(shards: readonly ShardEntry[]): { find(row: number): Place | null } {
+  const starts: number[] = [];
+  const owners: { shard: number; batch: number; firstOfShard: number }[] = [];
+  let next = 0;
+  for (const [shard, entry] of shards.entries()) {
+    const firstOfShard = next;
+    for (const [batch, rows] of entry.batches.entries()) {
+      starts.push(next);
+      owners.push({ shard, batch, firstOfShard });
+      next += rows;
+    }
+  }
+  return {
+    find(row) {
+      if (!Number.isInteger(row) || row < 0 || row >= next) return null;
+      let [low, high] = [0, starts.length - 1];
+      while (low < high) {
+        const middle = Math.ceil((low + high) / 2);
+        if ((starts[middle] ?? 0) <= row) low = middle;
+        else high = middle - 1;
+      }
+      const { shard = 0, batch = 0, firstOfShard = 0 } = owners[low] ?? {};
+      return {
+        file: shards[shard]?.file ?? '',
+        shard,
+        batch,
+        batchKey: low,
+        rowInShard: row - firstOfShard,
+        rowInBatch: row - (starts[low] ?? 0),
+      };
+    },
+  };
+}
+
+interface ShardReader {
+  read(batch: number): Promise<RecordBatch>;
+  close(): Promise<void>;
+}
+
+async function openShard(file: string, entry: ShardEntry): Promise<ShardReader> {
+  const handle = await open(file, 'r').catch(thrown => {
+    throw ioError(thrown, 'open', file);
+  });
+  try {
+    return await shardReader(handle, file, entry);
+  } catch (thrown) {
+    await handle.close();
+    throw thrown instanceof GroundError ? thrown : damaged(file, thrown);
+  }
+}
+
+async function shardReader(handle: FileHandle, file: string, entry: ShardEntry): Promise<ShardReader> {
+  const reader = await RecordBatchReader.from(handle);
+  if (!reader.isFile() || !reader.isAsync()) throw damaged(file, 'it is no Arrow file');
+  await reader.open();
+  const schema: Schema = reader.schema;
+  if (!util.compareSchemas(schema, RECORD_SCHEMA)) {
+    throw damaged(file, `its columns are ${schema.fields.map(field => field.name).join(', ')}`);
+  }
+  if (reader.numRecordBatches !== entry.batches.length) {
+    throw damaged(file, `it has ${reader.numRecordBatches} record batches, not ${entry.batches.length}`);
+  }
+  // Arrow's reader seeks and then reads: two reads at once would take each other's place in the file.
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    read(index) {
+      const reading = last.then(async () => {
+        const batch = await reader.readRecordBatch(index);
+        if (!batch) throw damaged(file, `record batch ${index} cannot be read`);
+        if (batch.numRows !== entry.batches[index]) {
+          throw damaged(file, `record batch ${index} has ${batch.numRows} rows, not ${entry.batches[index]}`);
+        }
+        return batch;
+      });
+      last = reading.catch(() => {});
+      return reading.catch(thrown => {
+        throw thrown instanceof GroundError ? thrown : damaged(file, thrown);
+      });
+    },
+    async close() {
+      await last;
+      await handle.close();
+    },
+  };
+}
+
+async function checkSize(dir: string, shard: ShardEntry): Promise<void> {
+  const file = join(dir, shard.file);
+  const found = await stat(file).catch(thrown => {
+    if (errorCode(thrown) !== 'ENOENT') throw ioError(thrown, 'look at', file);
+    throw new GroundError('data', `shard ${file} is missing`, { hint: REBUILD, cause: thrown });
+  });
+  if (found.size !== shard.bytes) {
+    const how = found.size < shard.bytes ? 'truncated' : 'too long';
+    throw new GroundError(
+      'data',
+      `shard ${file} is ${how}: ${found.size} bytes, the manifest says ${shard.bytes}`,
+      {
+        hint: REBUILD,
+      },
+    );
+  }
+}
+
+const REBUILD = 'copy the folder again or build the dataset again';
+
+function damaged(file: string, why: unknown): GroundError {
+  return new GroundError('data', `shard ${file} is damaged: ${messageOf(why)}`, {
+    hint: `${REBUILD}; \`ground data validate\` tells which shards are affected`,
+    cause: why,
+  });
+}
+
+function outOfRange(row: number, rows: number, dir: string): GroundError {
+  return new GroundError('data', `there is no row ${row} in ${dir}: it has ${rows} rows, from 0`);
+}
