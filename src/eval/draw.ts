@@ -2,9 +2,9 @@
  * Boxes drawn on an image, as a PNG. Labels are numbers made of line strokes, because a machine may have no font and
  * librsvg then draws no text at all.
  */
-import sharp from 'sharp';
 import type { PixelBox, Size } from '../data/box.ts';
-import { GroundError, messageOf } from '../errors.ts';
+import { decodeImage, type ImageInput } from '../data/image.ts';
+import { GroundError } from '../errors.ts';
 
 /** Boxes that are true, predicted, or asked about; any CSS colour does as well. */
 export const BOX_COLORS = { truth: '#18a558', prediction: '#e5383b', region: '#2274e5' } as const;
@@ -33,29 +33,24 @@ export interface DrawnBox {
 const MIN_SIDE = 256;
 
 /**
- * The image (any encoded file) with boxes drawn on it, as a PNG. Small images are enlarged by a whole factor, pixels
- * kept square. Boxes are clipped at the image's edge. Throws GroundError 'data' where the image can not be decoded.
+ * The image with boxes drawn on it, as a PNG: its pixels as the model sees them (`decodeImage`). Small images are
+ * enlarged by a whole factor, pixels kept square. Boxes are clipped at the image's edge. Throws GroundError 'data'
+ * where the image cannot be decoded.
  */
-export async function drawBoxes(image: Uint8Array, boxes: readonly DrawnBox[]): Promise<Uint8Array> {
-  try {
-    const decoded = await sharp(image).removeAlpha().toColourspace('srgb').raw().toBuffer({
-      resolveWithObject: true,
-    });
-    const { width, height, channels } = decoded.info;
-    const scale = Math.max(1, Math.ceil(MIN_SIDE / Math.max(width, height)));
-    const size = { width: width * scale, height: height * scale };
-    const enlarged = await sharp(decoded.data, { raw: { width, height, channels } })
-      .resize(size.width, size.height, { kernel: 'nearest', fit: 'fill' })
-      .png()
-      .toBuffer();
-    const overlay = Buffer.from(boxesSvg(boxes, size, scale));
-    return await sharp(enlarged)
-      .composite([{ input: overlay, left: 0, top: 0 }])
-      .png()
-      .toBuffer();
-  } catch (cause) {
-    throw new GroundError('data', `cannot draw on the image: ${messageOf(cause)}`, { cause });
-  }
+export async function drawBoxes(image: ImageInput, boxes: readonly DrawnBox[]): Promise<Uint8Array> {
+  const { width, height, data } = await decodeImage(image);
+  const scale = Math.max(1, Math.ceil(MIN_SIDE / Math.max(width, height)));
+  const size = { width: width * scale, height: height * scale };
+  const { default: sharp } = await import('sharp');
+  const enlarged = await sharp(data, { raw: { width, height, channels: 3 } })
+    .resize(size.width, size.height, { kernel: 'nearest', fit: 'fill' })
+    .png()
+    .toBuffer();
+  const overlay = Buffer.from(boxesSvg(boxes, size, scale));
+  return await sharp(enlarged)
+    .composite([{ input: overlay, left: 0, top: 0 }])
+    .png()
+    .toBuffer();
 }
 
 /** Width and height of a PNG from its header, pixels. Throws GroundError 'data' where it is none. */

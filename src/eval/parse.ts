@@ -1,10 +1,5 @@
-/** A box as the model writes it: whole numbers 0..bins-1 of the image's sides. */
-export interface BinBox {
-  readonly x1: number;
-  readonly y1: number;
-  readonly x2: number;
-  readonly y2: number;
-}
+/** A box as the model writes it: x1, y1, x2, y2 as whole numbers 0..bins-1 of the image's sides. */
+export type BinBox = readonly [x1: number, y1: number, x2: number, y2: number];
 
 /**
  * Every innermost bracket group of an answer, in order: a box where it holds four whole numbers below `bins` with
@@ -25,5 +20,5 @@ function parseGroup(inside: string, bins: number): BinBox | null {
   if (numbers.length !== 4 || !numbers.every(part => /^[0-9]+$/.test(part))) return null;
   const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = numbers.map(Number);
   const inRange = [x1, y1, x2, y2].every(value => value < bins);
-  return inRange && x1 <= x2 && y1 <= y2 ? { x1, y1, x2, y2 } : null;
+  return inRange && x1 <= x2 && y1 <= y2 ? [x1, y1, x2, y2] : null;
 }

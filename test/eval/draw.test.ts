@@ -1,6 +1,7 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import type { PixelBox } from '../../src/data/box.ts';
+import type { ImageInput } from '../../src/data/image.ts';
 import { BOX_COLORS, boxesSvg, drawBoxes, pngSize } from '../../src/eval/draw.ts';
 
 const box = (x1: number, y1: number, x2: number, y2: number): PixelBox => ({
@@ -15,9 +16,9 @@ async function plainImage(
   width: number,
   height: number,
   format: 'png' | 'jpeg' = 'png',
-): Promise<Uint8Array> {
+): Promise<ImageInput> {
   const image = sharp({ create: { width, height, channels: 3, background: '#808080' } });
-  return await image.toFormat(format).toBuffer();
+  return { id: 'plain', width, height, image: await image.toFormat(format).toBuffer() };
 }
 
 async function pixelAt(png: Uint8Array, x: number, y: number): Promise<number[]> {
@@ -73,16 +74,18 @@ describe('drawBoxes', () => {
     expect(Buffer.compare(png, await drawBoxes(image, boxes))).toBe(0);
   });
 
-  it('keeps what a transparent or grey image shows', async () => {
+  it('keeps what a grey image shows', async () => {
     const grey = await sharp({ create: { width: 300, height: 300, channels: 3, background: '#404040' } })
       .grayscale()
       .png()
       .toBuffer();
-    expect(await pixelAt(await drawBoxes(grey, []), 5, 5)).toEqual([0x40, 0x40, 0x40]);
+    const png = await drawBoxes({ id: 'grey', width: 300, height: 300, image: grey }, []);
+    expect(await pixelAt(png, 5, 5)).toEqual([0x40, 0x40, 0x40]);
   });
 
   it('says so when the image can not be decoded', async () => {
-    await expect(drawBoxes(new Uint8Array([1, 2, 3]), [])).rejects.toThrow(/cannot draw on the image/);
+    const broken = { id: 'broken.png', width: 3, height: 3, image: new Uint8Array([1, 2, 3]) };
+    await expect(drawBoxes(broken, [])).rejects.toThrow(/broken\.png cannot be decoded/);
   });
 });
 
