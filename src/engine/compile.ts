@@ -1,0 +1,194 @@
+import { GroundError } from '../errors.ts';
+import { type BackendAccess, tensorflowBackend } from './backend.ts';
+import { encodeGraph, type GraphAttribute, type GraphNode } from './graphdef.ts';
+import { dtypeNumber } from './kernels.ts';
+import type { Binding, OpAttribute, TensorMetadata } from './native/binding.ts';
+import * as tf from './tf.ts';
+
+/**
+ * A function over tensors that libtensorflow runs as one graph after it has run eagerly once.
+ *
+ * tfjs reaches libtensorflow only through the binding's `createTensor` and `executeOp`. While `f` runs for the first
+ * time, a binding that also writes those calls down stands in for the real one; what it wrote is a TensorFlow graph,
+ * registered as a function on the same eager context and from then on executed by one call.
+ */
+export class CompiledFunctions {
+  readonly #recorded = new Map<string, Recorded>();
+  readonly #limit: number;
+
+  /** @param limit how many recordings are kept; the one unused for longest makes room */
+  constructor(limit = 32) {
+    this.#limit = limit;
+  }
+
+  /**
+   * Computes `f()`. Everything that may differ between two calls with the same `key` must come from `inputs`, by
+   * identity: `f` reads those very tensors, or values of parameters that are among them. Shapes and dtypes of the
+   * inputs are part of the key. Where the engine is not libtensorflow, `f` simply runs.
+   */
+  call(key: string, inputs: readonly tf.Tensor[], f: () => tf.Tensor[]): tf.Tensor[] {
+    const backend = tensorflowBackend();
+    if (!backend) return tf.tidy(f);
+    const fullKey = `${key} ${inputs.map(t => `${t.dtype[0]}${t.shape.join('x')}`).join(' ')}`;
+    const known = this.#recorded.get(fullKey);
+    if (known) {
+      this.#recorded.delete(fullKey);
+      this.#recorded.set(fullKey, known);
+      return known.run(backend, inputs);
+    }
+    const { outputs, recorded } = record(backend, key, inputs, f);
+    this.#recorded.set(fullKey, recorded);
+    const oldest = this.#recorded.keys().next();
+    if (this.#recorded.size > this.#limit && !oldest.done) {
+      this.#recorded.get(oldest.value)?.dispose(backend);
+      this.#recorded.delete(oldest.value);
+    }
+    return outputs;
+  }
+
+  dispose(): void {
+    const backend = tensorflowBackend();
+    for (const recorded of this.#recorded.values()) {
+      if (backend) recorded.dispose(backend);
+    }
+    this.#recorded.clear();
+  }
+}
+
+interface Recorded {
+  run(backend: BackendAccess, inputs: readonly tf.Tensor[]): tf.Tensor[];
+  dispose(backend: BackendAccess): void;
+}
+
+let functionsMade = 0;
+
+function record(
+  backend: BackendAccess,
+  key: string,
+  inputs: readonly tf.Tensor[],
+  f: () => tf.Tensor[],
+): { outputs: tf.Tensor[]; recorded: Recorded } {
+  const inputIds = backend.getInputTensorIds(inputs);
+  const real = backend.binding;
+  const recorder = new Recorder(real, inputIds, inputs);
+  backend.binding = { ...real, ...recorder.calls };
+  let outputs: tf.Tensor[];
+  try {
+    outputs = tf.tidy(f);
+  } finally {
+    backend.binding = real;
+  }
+  const name = `ground_${key.replace(/\W/g, '_')}_${functionsMade++}`;
+  const outputNodes = backend.getInputTensorIds(outputs).map(id => recorder.outputNode(id));
+  const captured = recorder.captured;
+  real.registerFunction(name, encodeGraph(recorder.nodes), recorder.inputNodes, outputNodes);
+  return {
+    outputs,
+    recorded: {
+      run(access, tensors) {
+        const ids = [...access.getInputTensorIds(tensors), ...captured];
+        const made = access.binding.executeOp(name, [], ids, outputNodes.length);
+        return made.map(metadata => access.createOutputTensor(metadata));
+      },
+      dispose: access => access.binding.removeFunction(name),
+    },
+  };
+}
+
+/** Forwards calls to a binding and keeps a graph node of each. */
+class Recorder {
+  /** What stands in for the binding's own methods. */
+  readonly calls: Pick<Binding, 'createTensor' | 'executeOp' | 'tensorDataSync'> = {
+    createTensor: (shape, dtype, values) => this.#createTensor(shape, dtype, values),
+    executeOp: (op, attributes, inputIds, outputs) => this.#executeOp(op, attributes, inputIds, outputs),
+    tensorDataSync: id => this.#tensorDataSync(id),
+  };
+  readonly nodes: GraphNode[] = [];
+  readonly inputNodes: string[] = [];
+  /** Tensors that `f` reads although they are no inputs and were not made by it: handed in at each run as they were. */
+  readonly captured: number[] = [];
+  readonly #binding: Binding;
+  readonly #sourceOf = new Map<number, string>();
+
+  constructor(binding: Binding, inputIds: readonly number[], inputs: readonly tf.Tensor[]) {
+    this.#binding = binding;
+    for (const [i, id] of inputIds.entries()) {
+      this.#placeholder(id, dtypeNumber(binding, (inputs[i] as tf.Tensor).dtype));
+    }
+  }
+
+  #createTensor(shape: number[], dtype: number, values: tf.backend_util.BackendValues): number {
+    const id = this.#binding.createTensor(shape, dtype, values);
+    if (!ArrayBuffer.isView(values)) {
+      throw new GroundError('engine', 'a step that creates string tensors cannot be recorded');
+    }
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
+    const name = this.#add('Const', [], {
+      dtype: { kind: 'type', value: dtype },
+      value: { kind: 'tensor', value: { dtype, shape, bytes } },
+    });
+    this.#sourceOf.set(id, name);
+    return id;
+  }
+
+  #executeOp(op: string, attributes: OpAttribute[], inputIds: number[], outputs: number): TensorMetadata[] {
+    const made = this.#binding.executeOp(op, attributes, inputIds, outputs);
+    const sources = inputIds.map(id => this.#source(id));
+    const attrs = Object.fromEntries(attributes.map(a => [a.name, graphAttribute(this.#binding, op, a)]));
+    const name = this.#add(op, sources, attrs);
+    for (const [i, metadata] of made.entries()) {
+      this.#sourceOf.set(metadata.id, i === 0 ? name : `${name}:${i}`);
+    }
+    return made;
+  }
+
+  #tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array {
+    if (this.#sourceOf.has(id)) {
+      throw new GroundError('engine', 'a step that reads tensors back while it runs cannot be recorded');
+    }
+    return this.#binding.tensorDataSync(id);
+  }
+
+  /** The node that yields tensor `id` as an output of the graph: an Identity, since an input may be an output too. */
+  outputNode(id: number): string {
+    return this.#add('Identity', [this.#source(id)], {});
+  }
+
+  #source(id: number): string {
+    const known = this.#sourceOf.get(id);
+    if (known !== undefined) return known;
+    this.captured.push(id);
+    return this.#placeholder(id, this.#binding.tensorDtype(id));
+  }
+
+  #placeholder(id: number, dtype: number): string {
+    const name = this.#add('Placeholder', [], { dtype: { kind: 'type', value: dtype } });
+    this.inputNodes.push(name);
+    this.#sourceOf.set(id, name);
+    return name;
+  }
+
+  #add(op: string, inputs: readonly string[], attributes: Record<string, GraphAttribute>): string {
+    const name = `n${this.nodes.length}`;
+    this.nodes.push({ name, op, inputs, attributes });
+    return name;
+  }
+}
+
+/** An attribute as tfjs hands it to an op, as a graph keeps it. Throws for a kind that no kernel of tfjs uses. */
+function graphAttribute(binding: Binding, op: string, { name, type, value }: OpAttribute): GraphAttribute {
+  const numbers = (): number[] => (value as readonly number[]).map(Number);
+  if (type === binding.TF_ATTR_SHAPE) return { kind: 'shape', value: numbers() };
+  if (Array.isArray(value)) {
+    if (type === binding.TF_ATTR_INT) return { kind: 'ints', value: numbers() };
+    if (type === binding.TF_ATTR_FLOAT) return { kind: 'floats', value: numbers() };
+    if (type === binding.TF_ATTR_STRING) return { kind: 'strings', value: value.map(String) };
+  } else {
+    if (type === binding.TF_ATTR_INT) return { kind: 'int', value: Number(value) };
+    if (type === binding.TF_ATTR_FLOAT) return { kind: 'float', value: Number(value) };
+    if (type === binding.TF_ATTR_BOOL) return { kind: 'bool', value: Boolean(value) };
+    if (type === binding.TF_ATTR_TYPE) return { kind: 'type', value: Number(value) };
+    if (type === binding.TF_ATTR_STRING) return { kind: 'string', value: String(value) };
+  }
+  throw new GroundError('engine', `op ${op} cannot be recorded: its attribute ${name} is of an unknown kind`);
+}

@@ -1,0 +1,115 @@
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { crc32c } from '@node-rs/crc32';
+import { errorCode, ioError, type Written } from '../atomic.ts';
+
+/** Written last: the folder is whole when every file in it has the size and checksum that the manifest lists. */
+export const MANIFEST = 'manifest.json';
+const MANIFEST_FORMAT = 1;
+const READ_CHUNK = 1 << 22;
+
+/** What is wrong with one file of a folder. */
+export interface Problem {
+  readonly file: string;
+  readonly problem: string;
+}
+
+type FileList = Readonly<Record<string, { readonly bytes: number; readonly crc32c: string }>>;
+
+/** The manifest of files by name. It carries a checksum of itself, and its text is the only one for its content. */
+export function manifestText(files: ReadonlyMap<string, Written>): string {
+  const list = [...files].sort().map(([name, w]) => [name, { bytes: w.bytes, crc32c: hex(w.crc32c) }]);
+  return canonicalText(Object.fromEntries(list));
+}
+
+function canonicalText(files: FileList): string {
+  const checksum = hex(crc32c(JSON.stringify(files)));
+  return `${JSON.stringify({ format: MANIFEST_FORMAT, files, crc32c: checksum }, null, 2)}\n`;
+}
+
+/**
+ * Compares a folder with its manifest; the empty list means that it is whole. Files that the manifest does not list are
+ * ignored. Without `checksums` only presence and sizes are compared, which reads nothing but the manifest.
+ */
+export async function checkFolder(
+  folder: string,
+  { checksums }: { readonly checksums: boolean },
+): Promise<Problem[]> {
+  const files = await readManifest(folder);
+  if ('problem' in files) return [files];
+  const problems: Problem[] = [];
+  for (const [file, expected] of Object.entries(files.list)) {
+    const problem = await compare(join(folder, file), expected, checksums);
+    if (problem !== undefined) problems.push({ file, problem });
+  }
+  return problems;
+}
+
+/** Sum of the sizes that the manifest lists, bytes; null when there is no readable manifest. */
+export async function listedBytes(folder: string): Promise<number | null> {
+  const files = await readManifest(folder);
+  return 'problem' in files ? null : Object.values(files.list).reduce((sum, f) => sum + f.bytes, 0);
+}
+
+async function readManifest(folder: string): Promise<{ list: FileList } | Problem> {
+  let text: string;
+  try {
+    text = await readFile(join(folder, MANIFEST), 'utf8');
+  } catch (thrown) {
+    if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(errorCode(thrown) ?? '')) {
+      return { file: MANIFEST, problem: 'is missing' };
+    }
+    throw ioError(thrown, 'read', join(folder, MANIFEST));
+  }
+  const list = parseFiles(text);
+  if (!list) return { file: MANIFEST, problem: 'is damaged' };
+  return { list };
+}
+
+/** The list of files, or undefined when the text is not, byte for byte, what `manifestText` writes. */
+function parseFiles(text: string): FileList | undefined {
+  try {
+    const { files } = JSON.parse(text);
+    // Any other content, wrong types included, is written differently.
+    return canonicalText(files) === text && files !== null && typeof files === 'object' ? files : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function compare(
+  path: string,
+  expected: { readonly bytes: number; readonly crc32c: string },
+  checksums: boolean,
+): Promise<string | undefined> {
+  const handle = await open(path, 'r').catch(thrown => {
+    if (errorCode(thrown) === 'ENOENT') return undefined;
+    throw ioError(thrown, 'open', path);
+  });
+  if (!handle) return 'is missing';
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) return 'is not a file';
+    if (stat.size !== expected.bytes) return `has ${stat.size} bytes instead of ${expected.bytes}`;
+    if (!checksums) return undefined;
+    const buffer = new Uint8Array(Math.min(READ_CHUNK, stat.size));
+    let found = 0;
+    for (let at = 0; at < stat.size; ) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, at);
+      if (bytesRead === 0) return `ended at byte ${at} while being read`;
+      found = crc32c(buffer.subarray(0, bytesRead), found);
+      at += bytesRead;
+    }
+    return hex(found) === expected.crc32c
+      ? undefined
+      : `has the checksum ${hex(found)} instead of ${expected.crc32c}: its content changed after it was written`;
+  } catch (thrown) {
+    throw ioError(thrown, 'read', path);
+  } finally {
+    await handle.close();
+  }
+}
+
+function hex(checksum: number): string {
+  return checksum.toString(16).padStart(8, '0');
+}
