@@ -9,7 +9,7 @@ import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { encodeSafetensors, openSafetensors, type TensorEntry } from '../models/safetensors.ts';
 import { checkFolder, MANIFEST, manifestText, type Problem } from './integrity.ts';
-import { checkpointName } from './rundir.ts';
+import { checkpointName, describeProblems } from './rundir.ts';
 
 /** Raised when an older `ground` could no longer read what is written. */
 const STATE_FORMAT = 1;
@@ -227,8 +227,7 @@ function jsonText(value: object): string {
 }
 
 function damaged(path: string, problems: readonly Problem[]): GroundError {
-  const list = problems.map(({ file, problem }) => `${file} ${problem}`).join('; ');
-  return new GroundError('checkpoint', `checkpoint ${path} is damaged: ${list}`, {
+  return new GroundError('checkpoint', `checkpoint ${path} is damaged: ${describeProblems(problems)}`, {
     hint: 'use an older checkpoint; `ground checkpoints verify` says which are whole',
   });
 }

@@ -11,8 +11,8 @@ export interface CheckpointRef {
   readonly step: number;
 }
 
-/** The name of a stage's folder inside its run's. */
-export function stageName(stage: number): string {
+/** `stage2`: the name of a stage's folder inside its run's. */
+export function stageFolder(stage: number): string {
   return `stage${stage}`;
 }
 
