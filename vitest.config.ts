@@ -5,7 +5,9 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 120_000,
     hookTimeout: 300_000,
+    // One process a file: libtensorflow's context and tfjs's backend are process-wide.
     pool: 'forks',
     maxWorkers: 2,
+    reporters: ['default', './test/helpers/reporter.ts'],
   },
 });
