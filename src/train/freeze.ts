@@ -28,7 +28,11 @@ const lies = (name: string, prefix: string): boolean => name === prefix || name.
  * only so that published checkpoints round-trip): they count as frozen.
  * Throws when an entry matches nothing, or when nothing trains.
  */
-export function planTraining(tree: ParameterTree, stage: StageRecipe, unused: ReadonlySet<string>): TrainingPlan {
+export function planTraining(
+  tree: ParameterTree,
+  stage: StageRecipe,
+  unused: ReadonlySet<string>,
+): TrainingPlan {
   const entries = [...stage.train].sort((a, b) => b.length - a.length);
   const members = new Map<string, Parameter[]>(entries.map(entry => [entry, []]));
   const frozen: Parameter[] = [];
@@ -67,9 +71,13 @@ function peakLearningRate(stage: StageRecipe, entry: string): number {
   if (typeof stage.lr === 'number') return stage.lr;
   const lr = stage.lr[entry];
   if (lr === undefined) {
-    throw new GroundError('config', `lr: stage ${stage.stage} trains "${entry}" but gives no learning rate for it`, {
-      hint: `add \`${entry}: 1e-4\` (or another value) under \`lr\``,
-    });
+    throw new GroundError(
+      'config',
+      `lr: stage ${stage.stage} trains "${entry}" but gives no learning rate for it`,
+      {
+        hint: `add \`${entry}: 1e-4\` (or another value) under \`lr\``,
+      },
+    );
   }
   return lr;
 }

@@ -110,7 +110,8 @@ export class TrainStep {
     const inputs = [...this.#model.parameters.all.map(p => p.value), ...listTensors(tensors), factor];
     const [loss, ...parts] = this.#functions.call(`gradients ${batch.kind}`, inputs, () => {
       // Encoders that do not train run here, before the gradient scope, so that nothing of them is kept for backward.
-      const frozen = this.#encodersTrain || tensors.kind === 'contrastive' ? undefined : this.#model.visual(tensors);
+      const frozen =
+        this.#encodersTrain || tensors.kind === 'contrastive' ? undefined : this.#model.visual(tensors);
       const xs = this.#trained.map(p => p.value);
       const { value, grads } = tf
         .engine()
@@ -202,7 +203,11 @@ function disposeGradients(gradients: Gradients): void {
 function notFinite(what: string, value: number, step: number, batches: readonly Batch[]): GroundError {
   const ids = batches.flatMap(b => b.sampleIds);
   const shown = ids.slice(0, 8).join(', ') + (ids.length > 8 ? `, … (${ids.length} samples)` : '');
-  return new GroundError('train', `step ${step + 1}: ${what} is ${value}, nothing was updated; samples: ${shown}`, {
-    hint: 'lower the learning rate (--set lr=…), lengthen the warmup, or look at these samples with `ground data inspect`; the last checkpoint is untouched',
-  });
+  return new GroundError(
+    'train',
+    `step ${step + 1}: ${what} is ${value}, nothing was updated; samples: ${shown}`,
+    {
+      hint: 'lower the learning rate (--set lr=…), lengthen the warmup, or look at these samples with `ground data inspect`; the last checkpoint is untouched',
+    },
+  );
 }

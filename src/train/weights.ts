@@ -1,0 +1,130 @@
+import * as tf from '../engine/tf.ts';
+import { GroundError } from '../errors.ts';
+import type { Parameter, ParameterTree } from '../nn/parameter.ts';
+import type { NamedArray, NamedArraySource } from './checkpoint.ts';
+import type { ParameterBank } from './freeze.ts';
+import type { BankState } from './optimizer.ts';
+
+/**
+ * Gives every parameter the values of the same name. Names and shapes must match exactly: throws GroundError('model')
+ * that lists what is missing, unexpected or misshapen, before any value is changed.
+ *
+ * @param source where the arrays come from, for the message
+ */
+export function loadWeights(
+  tree: ParameterTree,
+  arrays: ReadonlyMap<string, NamedArray>,
+  source: string,
+): void {
+  const missing = tree.all.filter(p => !arrays.has(p.name)).map(p => p.name);
+  const unexpected = [...arrays.keys()].filter(name => !tree.get(name));
+  const misshapen = tree.all.flatMap(p => {
+    const found = arrays.get(p.name);
+    return found && found.shape.join() !== p.shape.join()
+      ? [`${p.name} [${found.shape}], not [${p.shape}]`]
+      : [];
+  });
+  if (missing.length + unexpected.length + misshapen.length > 0) {
+    const parts = [
+      describe('missing', missing),
+      describe('unexpected', unexpected),
+      describe('misshapen', misshapen),
+    ];
+    throw new GroundError(
+      'model',
+      `${source} holds another model than the recipe describes: ${parts.filter(Boolean).join('; ')}`,
+      { hint: 'use the model.yaml that the checkpoint was trained with, or start a new run (--run NAME)' },
+    );
+  }
+  for (const p of tree.all) {
+    p.assign(tf.tensor((arrays.get(p.name) as NamedArray).data, [...p.shape], 'float32'));
+  }
+}
+
+function describe(what: string, names: readonly string[]): string {
+  if (names.length === 0) return '';
+  const more = names.length > 4 ? `, … (${names.length} in all)` : '';
+  return `${what}: ${names.slice(0, 4).join(', ')}${more}`;
+}
+
+/** All parameters by name, each read from the engine only when it is written. */
+export function weightSources(tree: ParameterTree): Map<string, NamedArraySource> {
+  return new Map(
+    tree.all.map(p => [p.name, { shape: p.shape, data: () => p.value.data() as Promise<Float32Array> }]),
+  );
+}
+
+/** The parameters below `to` become copies of those below `from`. Throws when the two do not have the same shapes. */
+export function copyGroup(tree: ParameterTree, from: string, to: string): void {
+  const sources = tree.under(from);
+  const targets = tree.under(to);
+  const tail = (p: Parameter, prefix: string): string => p.name.slice(prefix.length);
+  const byTail = new Map(sources.map(p => [tail(p, from), p]));
+  if (sources.length === 0 || targets.length !== sources.length) {
+    throw new GroundError(
+      'config',
+      `copy: "${from}" has ${sources.length} tensors, "${to}" ${targets.length}`,
+      {
+        hint: 'a group can start only as a copy of one with the same parameters',
+      },
+    );
+  }
+  for (const target of targets) {
+    const source = byTail.get(tail(target, to));
+    if (!source || source.shape.join() !== target.shape.join()) {
+      throw new GroundError(
+        'config',
+        `copy: ${target.name} [${target.shape}] has no counterpart of its shape in "${from}"` +
+          (source ? ` (${source.name} is [${source.shape}])` : ''),
+        { hint: 'both encoders must have the same hidden_size for their projectors to be copied' },
+      );
+    }
+    target.assign(tf.clone(source.value));
+  }
+}
+
+/** AdamW's moments by parameter name, as a checkpoint keeps them; `moment` picks m or v. */
+export function momentSources(
+  banks: readonly ParameterBank[],
+  states: readonly BankState[],
+  moment: 'm' | 'v',
+): Map<string, NamedArraySource> {
+  const sources = new Map<string, NamedArraySource>();
+  for (const [i, bank] of banks.entries()) {
+    const flat = states[i]?.[moment].dataSync<'float32'>() ?? new Float32Array();
+    let offset = 0;
+    for (const p of bank.parameters) {
+      sources.set(p.name, { shape: p.shape, data: flat.subarray(offset, offset + p.size) });
+      offset += p.size;
+    }
+  }
+  return sources;
+}
+
+/** The reverse of `momentSources` for both moments. Throws GroundError('checkpoint') where a parameter has none. */
+export function bankStates(
+  banks: readonly ParameterBank[],
+  optimizer: { readonly m: ReadonlyMap<string, NamedArray>; readonly v: ReadonlyMap<string, NamedArray> },
+): BankState[] {
+  return banks.map(bank => ({ m: joinMoments(bank, optimizer.m), v: joinMoments(bank, optimizer.v) }));
+}
+
+function joinMoments(bank: ParameterBank, arrays: ReadonlyMap<string, NamedArray>): tf.Tensor1D {
+  const flat = new Float32Array(bank.parameters.reduce((n, p) => n + p.size, 0));
+  let offset = 0;
+  for (const p of bank.parameters) {
+    const array = arrays.get(p.name);
+    if (!array) {
+      throw new GroundError(
+        'checkpoint',
+        `the checkpoint has no optimizer state for ${p.name}, which trains`,
+        {
+          hint: 'the `train` list has changed since; start the stage over with --fresh',
+        },
+      );
+    }
+    flat.set(array.data, offset);
+    offset += p.size;
+  }
+  return tf.tensor1d(flat);
+}
