@@ -35,8 +35,8 @@ export async function pruneCheckpoints(
   const candidates: (CheckpointRef & RetentionCandidate)[] = [];
   let certain = false;
   for (const ref of (await listCheckpoints(stageDir)).reverse()) {
-    const checksums = options.checksums === true || !certain;
-    const whole = (await checkFolder(ref.path, { checksums })).length === 0;
+    const checksums: boolean = options.checksums === true || !certain;
+    const whole: boolean = (await checkFolder(ref.path, { checksums })).length === 0;
     certain ||= whole;
     candidates.push({ ...ref, whole });
   }
