@@ -1,0 +1,104 @@
+import type { z } from 'zod';
+import type { KeyPath } from './problems.ts';
+import { recipeSchema } from './schema.ts';
+import { bareSchema, schemaAt, walkKeys } from './schema-walk.ts';
+
+/** What is wrong with a value, before it is known where the value was written. */
+export interface Complaint {
+  readonly key: KeyPath;
+  readonly message: string;
+  readonly hint?: string;
+  /** True where the key itself is at fault and not its value. */
+  readonly aboutKey?: boolean;
+}
+
+/** Zod's issues in our words: what was expected, what was found, and the key that was probably meant. */
+export function complaintsOf(issues: readonly z.core.$ZodIssue[], tree: unknown): Complaint[] {
+  return issues.flatMap(issue => complaintsOfIssue(issue, [], tree));
+}
+
+function complaintsOfIssue(issue: z.core.$ZodIssue, above: KeyPath, tree: unknown): Complaint[] {
+  const key = [...above, ...issue.path.map(part => (typeof part === 'symbol' ? String(part) : part))];
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map(name => ({
+      key: [...key, name],
+      message: 'no such key',
+      aboutKey: true,
+      ...hintFor(key, name),
+    }));
+  }
+  if (issue.code === 'invalid_union') {
+    // The branch that got furthest into the value is the one that was meant.
+    const inner = issue.errors.find(
+      branch => branch.every(({ path }) => path.length > 0) && branch.length > 0,
+    );
+    if (inner) return inner.flatMap(nested => complaintsOfIssue(nested, key, tree));
+  }
+  const found = valueAt(tree, key);
+  const missing = found === undefined;
+  return [{ key, message: `expected ${issue.message}, found ${missing ? 'nothing' : describe(found)}` }];
+}
+
+/** A value in a few characters. */
+export function describe(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : `a list of ${value.length}`;
+  if (typeof value === 'object' && value !== null) return 'a map';
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+/** The value at a key path of plain data, or undefined. */
+export function valueAt(tree: unknown, key: KeyPath): unknown {
+  let value = tree;
+  for (const part of key) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = Reflect.get(value, part);
+  }
+  return value;
+}
+
+/** A hint for a key that does not exist: its nearest neighbour, or the place where such a key does exist. */
+function hintFor(parent: KeyPath, name: string): { hint: string } | Record<string, never> {
+  const here = schemaAt(recipeSchema, parent);
+  const siblings = here ? childKeys(here) : [];
+  const near = nearest(name, siblings);
+  if (near !== undefined) return { hint: `did you mean ${near}?` };
+  const elsewhere = [...walkKeys(recipeSchema)].find(entry => entry.key.at(-1) === name);
+  if (elsewhere)
+    return { hint: `${name} belongs under ${elsewhere.key.slice(0, -1).join('.') || 'the top'}` };
+  return siblings.length > 0 ? { hint: `the keys here are ${siblings.join(', ')}` } : {};
+}
+
+function childKeys(schema: z.core.$ZodType): string[] {
+  return [...walkKeys(bareSchema(schema))].filter(entry => entry.key.length === 1).map(e => String(e.key[0]));
+}
+
+/** The candidate at the smallest edit distance, where that is at most a third of the word. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const limit = Math.max(1, Math.floor(word.length / 3));
+  const scored = candidates
+    .map(candidate => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
+    .filter(({ distance }) => distance <= limit)
+    .sort((a, b) => a.distance - b.distance);
+  return scored[0]?.candidate;
+}
+
+/** Smallest number of insertions, deletions, replacements and swaps of neighbours that turns `a` into `b`. */
+export function editDistance(a: string, b: string): number {
+  let before: number[] = [];
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replace = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      let best = Math.min(replace, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        best = Math.min(best, (before[j - 2] ?? 0) + 1);
+      }
+      next.push(best);
+    }
+    before = row;
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

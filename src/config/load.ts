@@ -1,0 +1,140 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Recipe } from '../train/recipe.ts';
+import { checkFiles } from './dependencies.ts';
+import { type ConfigFile, labelOf, placeOf, readConfigFile, valuesOf } from './file.ts';
+import { type Complaint, complaintsOf, describe } from './issues.ts';
+import { type Layer, mergeTrees, modelLayer, nearestPlace, originOf, stageLayer } from './layers.ts';
+import { applyOverride, type Override, readOverrides } from './overrides.ts';
+import { type KeyPath, type Place, type Problem, problemsError } from './problems.ts';
+import { checkRules } from './rules.ts';
+import { type RecipeTree, recipeOfTree, recipeSchema } from './schema.ts';
+
+export interface LoadOptions {
+  /** Folder with model.yaml and stageN.yaml. */
+  readonly recipeDir: string;
+  readonly stage: number;
+  /** Texts of `--set`: "lr=1e-4". */
+  readonly overrides?: readonly string[];
+  /** Whether datasets, tokenizer and weights must be there; `ignore` checks the recipe alone. */
+  readonly files?: 'require' | 'ignore';
+  /** What relative paths are relative to. */
+  readonly cwd?: string;
+}
+
+/** A recipe, and where each of its values came from. */
+export interface LoadedRecipe {
+  readonly recipe: Recipe;
+  /** The place where the value at a key (of the YAML's shape) was written; undefined for a default. */
+  origin(key: KeyPath): Place | undefined;
+}
+
+/**
+ * Reads stage `stage` of a recipe folder: the stage's file over the model file that it extends, overrides over both,
+ * defaults filled in, paths absolute. Throws one `config` error that lists every problem with file, line and column.
+ */
+export function loadRecipe(options: LoadOptions): Recipe {
+  return loadRecipeWithOrigins(options).recipe;
+}
+
+/** As `loadRecipe`, and tells where each value came from. */
+export function loadRecipeWithOrigins(options: LoadOptions): LoadedRecipe {
+  const cwd = options.cwd ?? process.cwd();
+  const label = `the recipe ${labelOf(options.recipeDir, cwd)}, stage ${options.stage}`;
+  const stageFile = readConfigFile(join(options.recipeDir, `stage${options.stage}.yaml`), cwd);
+  return resolveRecipe(stageFile, { label, cwd, ...options });
+}
+
+/** What `resolveRecipe` needs to know beside the stage file. */
+interface ResolveOptions {
+  /** Names the recipe in an error. */
+  readonly label: string;
+  readonly cwd: string;
+  readonly overrides?: readonly string[];
+  readonly files?: 'require' | 'ignore';
+}
+
+/** The recipe that a stage file, or the resolved recipe of a run, stands for. */
+export function resolveRecipe(stageFile: ConfigFile, options: ResolveOptions): LoadedRecipe {
+  const { overrides, problems } = readOverrides(options.overrides ?? []);
+  problems.push(...stageFile.problems);
+  const layers: Layer[] = [stageLayer(stageFile)];
+  const base = readBase(stageFile, options.cwd);
+  if (base && 'problem' in base) problems.push(base.problem);
+  if (base && 'file' in base) {
+    problems.push(...base.file.problems);
+    layers.unshift(modelLayer(base.file));
+  }
+  // After a syntax error the rest of the file cannot be trusted: complaints about it would mislead.
+  if (problems.some(problem => problem.place.kind === 'file')) throw problemsError(problems, options.label);
+
+  let tree = layers.reduce<Record<string, unknown>>((merged, layer) => mergeTrees(merged, layer.tree), {});
+  const applied: Override[] = [];
+  for (const override of overrides) {
+    const result = applyOverride(tree, override);
+    if ('problem' in result) problems.push(result.problem);
+    else {
+      tree = result.tree;
+      applied.push(override);
+    }
+  }
+
+  const top: Place = placeOf(stageFile, [], 'value') ?? { kind: 'flag', flag: stageFile.label };
+  const locate = (complaint: Complaint): Problem => ({
+    ...complaint,
+    place: nearestPlace(complaint.key, layers, applied, complaint.aboutKey === true) ?? top,
+  });
+  const parsed = recipeSchema.safeParse(tree);
+  if (!parsed.success) {
+    problems.push(...complaintsOf(parsed.error.issues, tree).map(locate));
+    throw problemsError(problems, options.label);
+  }
+
+  const origin = (key: KeyPath) => originOf(key, layers, applied);
+  const resolved = resolvePaths(parsed.data, {
+    cwd: options.cwd,
+    tokenizerDir:
+      origin(['model', 'tokenizer'])?.kind === 'flag' ? options.cwd : tokenizerDir(stageFile, base),
+  });
+  const recipe = recipeOfTree(resolved);
+  const complaints = checkRules(recipe);
+  if (options.files !== 'ignore') complaints.push(...checkFiles(recipe, options.cwd));
+  problems.push(...complaints.map(locate));
+  if (problems.length > 0) throw problemsError(problems, options.label);
+  return { recipe, origin };
+}
+
+/** The model file that a stage file extends; undefined where it names none. */
+function readBase(
+  stageFile: ConfigFile,
+  cwd: string,
+): { file: ConfigFile } | { problem: Problem } | undefined {
+  const named = valuesOf(stageFile).extends;
+  if (named === undefined) return undefined;
+  const place = placeOf(stageFile, ['extends'], 'value') ?? { kind: 'flag', flag: stageFile.label };
+  const refuse = (message: string) => ({ problem: { place, key: ['extends'], message } });
+  if (typeof named !== 'string') return refuse(`expected the name of a model file, found ${describe(named)}`);
+  const path = resolve(dirname(stageFile.path), named);
+  if (!existsSync(path)) return refuse(`no such file: ${labelOf(path, cwd)}`);
+  return { file: readConfigFile(path, cwd) };
+}
+
+/** The folder of the file that names the tokenizer. */
+function tokenizerDir(stageFile: ConfigFile, base: ReturnType<typeof readBase>): string {
+  const inStage = placeOf(stageFile, ['model', 'tokenizer'], 'value') !== undefined;
+  return dirname(!inStage && base && 'file' in base ? base.file.path : stageFile.path);
+}
+
+function resolvePaths(tree: RecipeTree, from: { cwd: string; tokenizerDir: string }): RecipeTree {
+  const absolute = (sources: RecipeTree['data']) =>
+    sources.map(source => ({ ...source, dataset: resolve(from.cwd, source.dataset) }));
+  const weights =
+    tree.from === null || /^stage\d+$/.test(tree.from) ? tree.from : resolve(from.cwd, tree.from);
+  return {
+    ...tree,
+    from: weights,
+    data: absolute(tree.data),
+    eval: { ...tree.eval, data: absolute(tree.eval.data) },
+    model: { ...tree.model, tokenizer: resolve(from.tokenizerDir, tree.model.tokenizer) },
+  };
+}

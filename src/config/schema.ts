@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import { TASK_NAMES } from '../data/tasks/names.ts';
+import type { Recipe } from '../train/recipe.ts';
+import { modelSchema } from './model-schema.ts';
+import { numberIn, oneOf, positive, section, text, whole } from './values.ts';
+
+const dataSource = section({
+  dataset: text().describe('Folder of shards with a manifest.json, relative to the current folder.'),
+  task: oneOf(TASK_NAMES).describe('What is asked of its images.'),
+  weight: positive().default(1).describe("Share of the mixture, relative to the other sources' weights."),
+  max_records: whole(1).exactOptional().describe('Use the first records only.'),
+});
+
+const learningRates = z
+  .union([positive(), z.record(z.string(), positive(), 'a map from group to learning rate')], {
+    error: 'a number above 0, or a map from each group of `train` to one',
+  })
+  .describe('Peak learning rate: one number, or a map with one for each entry of `train`.');
+
+const optimizer = section({
+  betas: z
+    .tuple([numberIn(0, 1), numberIn(0, 1)], 'two numbers from 0 to 1')
+    .default([0.9, 0.999])
+    .describe("AdamW's averaging of the gradient and of its square."),
+  eps: positive().default(1e-8).describe('Added to the denominator of the update.'),
+  weight_decay: numberIn(0).default(0).describe('Decoupled decay, on matrices only (rank 2 and more).'),
+  clip_norm: numberIn(0).default(1).describe('Largest global gradient norm; 0 switches clipping off.'),
+}).prefault({});
+
+const schedule = section({
+  kind: oneOf(['cosine', 'linear', 'constant'])
+    .default('cosine')
+    .describe('How the rate falls after warm-up.'),
+  warmup: numberIn(0, 1).default(0.03).describe('Share of all steps in which the rate rises from 0.'),
+  floor: numberIn(0, 1).default(0).describe('Share of the peak that is left at the end.'),
+}).prefault({});
+
+const batch = section({
+  samples: whole(1).describe('Samples in one forward pass.'),
+  accumulate: whole(1).default(1).describe('Forward passes before one update.'),
+});
+
+const evaluation = section({
+  every: whole(0).default(0).describe('Steps between scorings of held-out data; 0: only at the end.'),
+  samples: whole(1).default(64).describe('Samples of each source that are scored.'),
+  data: z.array(dataSource, 'a list of sources').default([]).describe('Held-out sources; [] for none.'),
+}).prefault({});
+
+/** The keys of a stageN.yaml, `extends` and `model` aside. */
+export const stageSchema = section({
+  stage: whole(0, 9).describe('Number of the stage, as in the name of its file.'),
+  name: text().describe('What the stage is for, in a few words.'),
+  from: text()
+    .nullable()
+    .describe(
+      'Where weights come from: `stageN` of the same run, a checkpoint folder, or null for random ones.',
+    ),
+  train: z
+    .array(text(), 'a list of parameter groups')
+    .min(1, 'at least one parameter group')
+    .describe('Parameter groups that train, as prefixes of parameter names; everything else is frozen.'),
+  copy: z
+    .array(section({ from: text(), to: text() }), 'a list of {from, to}')
+    .default([])
+    .describe('Groups that start this stage as a copy of another, {from: group, to: group}.'),
+  lr: learningRates,
+  optimizer,
+  schedule,
+  views: oneOf(['global', 'global+local'])
+    .default('global+local')
+    .describe('Which views the model gets: the low-resolution image, or the tiles as well.'),
+  grounding_prompt: z
+    .string('text')
+    .default('')
+    .describe('Appended to a question whose answer should carry boxes; empty for none.'),
+  data: z
+    .array(dataSource, 'a list of sources')
+    .min(1, 'at least one source')
+    .describe('The training mixture.'),
+  batch,
+  steps: whole(1).describe('Updates of the weights in this stage.'),
+  seed: whole(0).default(0).describe('Names every random stream of the stage.'),
+  log: section({ every: whole(1).default(10).describe('Steps between lines of the log.') }).prefault({}),
+  checkpoint: section({
+    every: whole(0).default(500).describe('Steps between checkpoints; 0: only at the end.'),
+    keep: whole(1).default(3).describe('How many of the newest checkpoints stay on disk.'),
+  }).prefault({}),
+  eval: evaluation,
+});
+
+/** A merged recipe: the keys of a stage, and the model under `model`. */
+export const recipeSchema = section({ ...stageSchema.shape, model: modelSchema });
+
+/** A recipe in the shape of its YAML: stage keys on top, the model below. */
+export type RecipeTree = z.output<typeof recipeSchema>;
+
+/** The tree as the program knows it. */
+export function recipeOfTree(tree: RecipeTree): Recipe {
+  const { model, ...stage } = tree;
+  return { model, stage };
+}
