@@ -100,7 +100,11 @@ function writeAttribute(writer: BinaryWriter, attribute: GraphAttribute): void {
   }
 }
 
-function writeListItem(writer: BinaryWriter, kind: 'ints' | 'strings' | 'floats', item: number | string): void {
+function writeListItem(
+  writer: BinaryWriter,
+  kind: 'ints' | 'strings' | 'floats',
+  item: number | string,
+): void {
   if (kind === 'strings') writer.tag(2, WireType.LengthDelimited).string(String(item));
   else if (kind === 'ints') writer.tag(3, WireType.Varint).int64(Number(item));
   else writer.tag(4, WireType.Bit32).float(Number(item));
