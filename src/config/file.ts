@@ -47,7 +47,7 @@ export function valuesOf(file: ConfigFile): Record<string, unknown> {
 
 /** Where the value at `key` stands, or its key word with `part: 'key'`; undefined where the file has no such key. */
 export function placeOf(file: ConfigFile, key: KeyPath, part: 'key' | 'value'): Place | undefined {
-  if (key.length === 0) return placeAt(file, 0, 0);
+  if (key.length === 0) return { kind: 'file', file: file.label, line: 1, column: 1, excerpt: '', width: 1 };
   const parent = key.length === 1 ? file.doc.contents : file.doc.getIn(key.slice(0, -1), true);
   const last = key.at(-1);
   if (part === 'key' && isMap(parent)) {

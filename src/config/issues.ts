@@ -12,12 +12,28 @@ export interface Complaint {
   readonly aboutKey?: boolean;
 }
 
-/** Zod's issues in our words: what was expected, what was found, and the key that was probably meant. */
-export function complaintsOf(issues: readonly z.core.$ZodIssue[], tree: unknown): Complaint[] {
-  return issues.flatMap(issue => complaintsOfIssue(issue, [], tree));
+/** What zod found, with what is needed to tell a missing key from a misspelt one. */
+interface SchemaComplaint extends Complaint {
+  readonly missing?: boolean;
+  /** The key that was probably meant. */
+  readonly meant?: string;
 }
 
-function complaintsOfIssue(issue: z.core.$ZodIssue, above: KeyPath, tree: unknown): Complaint[] {
+/** Zod's issues in our words: what was expected, what was found, and the key that was probably meant. */
+export function complaintsOf(issues: readonly z.core.$ZodIssue[], tree: unknown): Complaint[] {
+  const complaints = issues.flatMap(issue => complaintsOfIssue(issue, [], tree));
+  // A misspelt key is also a missing key: one mistake, one complaint.
+  const meant = new Set(
+    complaints.flatMap(({ key, meant }) => (meant ? [pathText([...key.slice(0, -1), meant])] : [])),
+  );
+  return complaints.filter(({ key, missing }) => !missing || !meant.has(pathText(key)));
+}
+
+function pathText(key: KeyPath): string {
+  return key.join('.');
+}
+
+function complaintsOfIssue(issue: z.core.$ZodIssue, above: KeyPath, tree: unknown): SchemaComplaint[] {
   const key = [...above, ...issue.path.map(part => (typeof part === 'symbol' ? String(part) : part))];
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map(name => ({
@@ -35,8 +51,18 @@ function complaintsOfIssue(issue: z.core.$ZodIssue, above: KeyPath, tree: unknow
     if (inner) return inner.flatMap(nested => complaintsOfIssue(nested, key, tree));
   }
   const found = valueAt(tree, key);
-  const missing = found === undefined;
-  return [{ key, message: `expected ${issue.message}, found ${missing ? 'nothing' : describe(found)}` }];
+  if (found === undefined) return [{ key, message: `missing; expected ${issue.message}`, missing: true }];
+  const near =
+    issue.code === 'invalid_value' && typeof found === 'string'
+      ? nearest(found, issue.values.map(String))
+      : undefined;
+  return [
+    {
+      key,
+      message: `expected ${issue.message}, found ${describe(found)}`,
+      ...(near === undefined ? {} : { hint: `did you mean ${near}?` }),
+    },
+  ];
 }
 
 /** A value in a few characters. */
@@ -58,11 +84,11 @@ export function valueAt(tree: unknown, key: KeyPath): unknown {
 }
 
 /** A hint for a key that does not exist: its nearest neighbour, or the place where such a key does exist. */
-function hintFor(parent: KeyPath, name: string): { hint: string } | Record<string, never> {
+function hintFor(parent: KeyPath, name: string): { hint?: string; meant?: string } {
   const here = schemaAt(recipeSchema, parent);
   const siblings = here ? childKeys(here) : [];
   const near = nearest(name, siblings);
-  if (near !== undefined) return { hint: `did you mean ${near}?` };
+  if (near !== undefined) return { hint: `did you mean ${near}?`, meant: near };
   const elsewhere = [...walkKeys(recipeSchema)].find(entry => entry.key.at(-1) === name);
   if (elsewhere)
     return { hint: `${name} belongs under ${elsewhere.key.slice(0, -1).join('.') || 'the top'}` };

@@ -42,7 +42,7 @@ export function loadRecipeWithOrigins(options: LoadOptions): LoadedRecipe {
   const cwd = options.cwd ?? process.cwd();
   const label = `the recipe ${labelOf(options.recipeDir, cwd)}, stage ${options.stage}`;
   const stageFile = readConfigFile(join(options.recipeDir, `stage${options.stage}.yaml`), cwd);
-  return resolveRecipe(stageFile, { label, cwd, ...options });
+  return resolveRecipe(stageFile, { ...options, label, cwd, expectedStage: options.stage });
 }
 
 /** What `resolveRecipe` needs to know beside the stage file. */
@@ -52,6 +52,8 @@ interface ResolveOptions {
   readonly cwd: string;
   readonly overrides?: readonly string[];
   readonly files?: 'require' | 'ignore';
+  /** The number in the file's name, where it has one. */
+  readonly expectedStage?: number;
 }
 
 /** The recipe that a stage file, or the resolved recipe of a run, stands for. */
@@ -98,6 +100,10 @@ export function resolveRecipe(stageFile: ConfigFile, options: ResolveOptions): L
   });
   const recipe = recipeOfTree(resolved);
   const complaints = checkRules(recipe);
+  if (options.expectedStage !== undefined && recipe.stage.stage !== options.expectedStage) {
+    const message = `this is the file of stage ${options.expectedStage}, found ${recipe.stage.stage}`;
+    complaints.push({ key: ['stage'], message });
+  }
   if (options.files !== 'ignore') complaints.push(...checkFiles(recipe, options.cwd));
   problems.push(...complaints.map(locate));
   if (problems.length > 0) throw problemsError(problems, options.label);

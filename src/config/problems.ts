@@ -53,9 +53,14 @@ function excerpt(place: Place & { kind: 'file' }): string[] {
   return [`${gutter}${shown}`, `${' '.repeat(gutter.length - 2)}| ${' '.repeat(caret)}${marks}`];
 }
 
-/** All problems of a recipe as one error. */
+/** All problems of a recipe as one error, in the order in which the files are read. */
 export function problemsError(problems: readonly Problem[], recipe: string): GroundError {
   const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
-  const body = problems.map(problem => formatProblem(problem)).join('\n');
+  const body = [...problems].sort(byPlace).map(formatProblem).join('\n');
   return new GroundError('config', `${count} in ${recipe}\n${body}`);
+}
+
+function byPlace({ place: a }: Problem, { place: b }: Problem): number {
+  if (a.kind === 'flag' || b.kind === 'flag') return Number(a.kind === 'flag') - Number(b.kind === 'flag');
+  return a.file.localeCompare(b.file) || a.line - b.line || a.column - b.column;
 }

@@ -24,13 +24,14 @@ const TEXT_ROOM = 16;
 /** Patches must tile the image. */
 export const sideIsMultipleOfPatches: Rule = ({ model }) => {
   const { side } = model.image;
-  return (['global_encoder', 'local_encoder'] as const).flatMap(encoder => {
-    const patch = model[encoder].patch_size;
-    if (side % patch === 0) return [];
-    const message = `side ${side} is no multiple of ${encoder}.patch_size ${patch}`;
-    const hint = `${Math.max(1, Math.floor(side / patch)) * patch} would be one`;
-    return [{ key: ['model', 'image', 'side'], message, hint }];
-  });
+  const patches = [...new Set([model.global_encoder.patch_size, model.local_encoder.patch_size])];
+  return patches
+    .filter(patch => side % patch !== 0)
+    .map(patch => ({
+      key: ['model', 'image', 'side'],
+      message: `side ${side} is no multiple of the patch size ${patch}`,
+      hint: `${Math.max(1, Math.floor(side / patch)) * patch} would be one`,
+    }));
 };
 
 /** Every head gets the same share of the width. */
@@ -209,14 +210,11 @@ export const copiesFit: Rule = ({ model, stage }) =>
   stage.copy.flatMap(({ from, to }, i) => {
     const key = ['copy', i, 'to'];
     if (from === to) return [{ key, message: `${to} cannot be a copy of itself` }];
+    const { global_encoder: global, local_encoder: local } = model;
     const projectors = [from, to].every(group => /^projector\.(global|local)$/.test(group));
-    if (projectors) {
-      const { global_encoder: global, local_encoder: local } = model;
-      if (global.hidden_size === local.hidden_size) return [];
-      const message = `the encoders' widths differ (${global.hidden_size} and ${local.hidden_size}), so the projectors do`;
-      return [{ key, message, hint: 'use encoders of one width, or drop the copy' }];
-    }
-    return [];
+    if (!projectors || global.hidden_size === local.hidden_size) return [];
+    const message = `the encoders' widths differ (${global.hidden_size} and ${local.hidden_size}), so the projectors do`;
+    return [{ key, message, hint: 'use encoders of one width, or drop the copy' }];
   });
 
 /** What the stage never runs cannot train. */
