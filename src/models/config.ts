@@ -3,7 +3,9 @@
  * configuration can be pasted in; the rest are the choices that Ferret-v2's paper leaves open, each with a default.
  */
 
-export type Activation = 'quick_gelu' | 'gelu' | 'gelu_new' | 'gelu_pytorch_tanh' | 'relu' | 'silu';
+import type { ActivationName } from '../nn/activation.ts';
+
+export type Activation = ActivationName;
 
 /** CLIP's image tower (Hugging Face `CLIPVisionConfig`). */
 export interface ClipVisionConfig {

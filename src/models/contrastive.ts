@@ -1,0 +1,94 @@
+import * as tf from '../engine/tf.ts';
+import { symmetricInfoNce, unitRows } from '../nn/contrast.ts';
+import { constant, normal } from '../nn/init.ts';
+import { Linear } from '../nn/linear.ts';
+import type { Parameter, Scope } from '../nn/parameter.ts';
+import { meanPool, weightedRows } from '../nn/pooling.ts';
+import { ClipText } from './clip-text.ts';
+import type { ModelConfig } from './config.ts';
+import type { ContrastiveTensors, PoolingTensors } from './tensors.ts';
+
+/** CLIP never lets the similarity scale exceed 100, which keeps early training from collapsing. */
+const LARGEST_LOG_SCALE = Math.log(100);
+
+/** What the two encoders yield for a contrastive batch. */
+export interface ContrastiveFeatures {
+  /** CLIP's pooled image vectors [B, width], and its patch features [B · Pg, width]. */
+  readonly global: { readonly images: tf.Tensor2D; readonly patches: tf.Tensor2D } | null;
+  /** The local encoder's patch features [N · Pl, width]. */
+  readonly localPatches: tf.Tensor2D | null;
+}
+
+/**
+ * Contrastive pretraining of both encoders against one text tower: images with captions as in CLIP, and regions, their
+ * patches averaged, with phrases. For setups without published weights.
+ */
+export class ContrastiveHead {
+  readonly #text: ClipText;
+  readonly #textProjection: Linear;
+  readonly #globalProjection: Linear;
+  readonly #globalRegionProjection: Linear;
+  readonly #localProjection: Linear;
+  readonly #logitScale: Parameter;
+
+  /** Declares `text_encoder.*` and `contrastive.*` below the root scope. */
+  constructor(root: Scope, config: ModelConfig, pretraining: NonNullable<ModelConfig['pretraining']>) {
+    const { text_encoder, projection_dim } = pretraining;
+    const scope = root.at('contrastive');
+    const linear = (at: Scope, inputs: number): Linear =>
+      new Linear(at, inputs, projection_dim, { bias: false, weight: normal(inputs ** -0.5) });
+    this.#text = new ClipText(root.at('text_encoder'), text_encoder);
+    this.#textProjection = linear(root.at('text_encoder.text_projection'), text_encoder.hidden_size);
+    this.#globalProjection = linear(scope.at('global_projection'), config.global_encoder.hidden_size);
+    // Patches come from another layer than the class token, hence from another space.
+    this.#globalRegionProjection = linear(
+      scope.at('global_region_projection'),
+      config.global_encoder.hidden_size,
+    );
+    this.#localProjection = linear(scope.at('local_projection'), config.local_encoder.hidden_size);
+    this.#logitScale = scope.parameter('logit_scale', [], constant(Math.log(1 / 0.07)));
+  }
+
+  /** The mean of the InfoNCE losses that the batch allows: images and regions, global and local. */
+  loss(batch: ContrastiveTensors, features: ContrastiveFeatures): tf.Scalar {
+    const texts = unitRows(
+      this.#textProjection.apply(this.#text.pooled(this.#text.apply(batch.texts, null), batch.textEnds)),
+    );
+    const captions = tf.slice(texts, [0, 0], [batch.size, -1]);
+    const scale = tf.exp(tf.minimum(this.#logitScale.value, LARGEST_LOG_SCALE));
+    const similarity = (seen: tf.Tensor2D, said: tf.Tensor2D): tf.Tensor2D =>
+      tf.mul(tf.matMul(unitRows(seen), said, false, true), scale);
+    const terms: tf.Scalar[] = [];
+    const { global, localPatches } = features;
+    if (global !== null) {
+      const images = this.#globalProjection.apply(global.images);
+      terms.push(symmetricInfoNce(similarity(images, captions), batch.captionPairs));
+    }
+    if (localPatches !== null && batch.tileMean !== null) {
+      const [tiles, width] = [batch.tileMean.shape[1], localPatches.shape[1]];
+      const perTile = meanPool(tf.reshape(localPatches, [tiles, localPatches.shape[0] / tiles, width]));
+      const images = this.#localProjection.apply(tf.matMul(batch.tileMean, perTile));
+      terms.push(symmetricInfoNce(similarity(images, captions), batch.captionPairs));
+    }
+    if (batch.regions !== null) {
+      const { count, pairs } = batch.regions;
+      const phrases = tf.slice(texts, [batch.size, 0], [count, -1]);
+      const contrast = (patches: tf.Tensor2D, pooling: PoolingTensors, projection: Linear): tf.Scalar => {
+        const pooled = weightedRows(withZeroRow(patches), pooling.rows, pooling.weights);
+        return symmetricInfoNce(similarity(projection.apply(pooled), phrases), pairs);
+      };
+      if (global !== null) {
+        terms.push(contrast(global.patches, batch.regions.global, this.#globalRegionProjection));
+      }
+      if (localPatches !== null)
+        terms.push(contrast(localPatches, batch.regions.local, this.#localProjection));
+    }
+    if (terms.length === 0) return tf.scalar(0);
+    return tf.mul(tf.addN(terms), 1 / terms.length);
+  }
+}
+
+/** A table followed by one row of zeros, which rows that pad read. */
+export function withZeroRow(table: tf.Tensor2D): tf.Tensor2D {
+  return tf.concat([table, tf.zeros([1, table.shape[1]])], 0);
+}

@@ -1,0 +1,172 @@
+import * as tf from '../engine/tf.ts';
+import { GroundError } from '../errors.ts';
+import { activate, swiGlu } from '../nn/activation.ts';
+import { causalBias } from '../nn/attention.ts';
+import { Embedding } from '../nn/embedding.ts';
+import { normal } from '../nn/init.ts';
+import { Linear } from '../nn/linear.ts';
+import { RmsNorm } from '../nn/norm.ts';
+import type { Scope } from '../nn/parameter.ts';
+import { type RotaryTables, rotaryTables } from '../nn/rotary.ts';
+import { type KeysAndValues, SelfAttention } from '../nn/self-attention.ts';
+import type { LlamaConfig } from './config.ts';
+
+/** What every block of one forward pass shares. */
+export interface DecoderContext {
+  readonly batch: number;
+  readonly rotary: RotaryTables;
+  readonly bias: tf.Tensor4D | null;
+  /** Per block, keys and values of earlier positions. */
+  readonly past?: readonly KeysAndValues[];
+}
+
+/** One decoder block (Hugging Face `LlamaDecoderLayer`). */
+class LlamaBlock {
+  readonly #inputNorm: RmsNorm;
+  readonly #attention: SelfAttention;
+  readonly #postNorm: RmsNorm;
+  readonly #gate: Linear;
+  readonly #up: Linear;
+  readonly #down: Linear;
+  readonly #config: LlamaConfig;
+
+  constructor(scope: Scope, config: LlamaConfig) {
+    const { hidden_size: width, intermediate_size: inner, rms_norm_eps: eps } = config;
+    const depth = (2 * config.num_hidden_layers) ** -0.5;
+    this.#config = config;
+    this.#inputNorm = new RmsNorm(scope.at('input_layernorm'), width, eps);
+    this.#attention = new SelfAttention(scope.at('self_attn'), {
+      width,
+      heads: config.num_attention_heads,
+      keyHeads: config.num_key_value_heads,
+      headWidth: config.head_dim,
+      names: { query: 'q_proj', key: 'k_proj', value: 'v_proj', output: 'o_proj' },
+      inputBias: config.attention_bias,
+      outputBias: false,
+      inputStart: normal(width ** -0.5),
+      outputStart: normal(width ** -0.5 * depth),
+    });
+    this.#postNorm = new RmsNorm(scope.at('post_attention_layernorm'), width, eps);
+    this.#gate = new Linear(scope.at('mlp.gate_proj'), width, inner, { bias: false });
+    this.#up = new Linear(scope.at('mlp.up_proj'), width, inner, { bias: false });
+    this.#down = new Linear(scope.at('mlp.down_proj'), inner, width, {
+      bias: false,
+      weight: normal(inner ** -0.5 * depth),
+    });
+  }
+
+  apply(x: tf.Tensor2D, context: DecoderContext, past: KeysAndValues | undefined): BlockOutput {
+    return tidyOutput(() => {
+      const { batch, bias, rotary } = context;
+      const attended = this.#attention.apply(this.#inputNorm.apply(x), {
+        batch,
+        bias,
+        rotary,
+        ...(past === undefined ? {} : { past }),
+      });
+      const mixed = tf.add<tf.Tensor2D>(x, attended.out);
+      const normed = this.#postNorm.apply(mixed);
+      const out = tf.add<tf.Tensor2D>(mixed, this.#down.apply(this.#gated(normed)));
+      return { out, keys: attended.keys, values: attended.values };
+    });
+  }
+
+  #gated(x: tf.Tensor2D): tf.Tensor2D {
+    const gate = this.#gate.apply(x);
+    const up = this.#up.apply(x);
+    if (this.#config.hidden_act === 'silu') return swiGlu(gate, up);
+    return tf.mul(activate(this.#config.hidden_act, gate), up);
+  }
+}
+
+interface BlockOutput extends KeysAndValues {
+  readonly out: tf.Tensor2D;
+}
+
+/** tf.tidy for a block's three tensors, which tfjs's types know only as a list. */
+function tidyOutput(block: () => BlockOutput): BlockOutput {
+  const [out, keys, values] = tf.tidy(() => {
+    const made = block();
+    return [made.out, made.keys, made.values];
+  }) as [tf.Tensor2D, tf.Tensor4D, tf.Tensor4D];
+  return { out, keys, values };
+}
+
+/** What a pass through the decoder yields. */
+export interface DecoderOutput {
+  /** hidden_states[0..blocks], none with the final norm, each [batch · length, hidden_size]. */
+  readonly states: readonly tf.Tensor2D[];
+  /** Per block, keys and values of all positions so far. */
+  readonly past: readonly KeysAndValues[];
+}
+
+/** A Llama-type causal language model (names of Hugging Face `LlamaForCausalLM`; by its configuration a Qwen2). */
+export class Llama {
+  readonly config: LlamaConfig;
+  readonly #embedding: Embedding;
+  readonly #blocks: readonly LlamaBlock[];
+  readonly #norm: RmsNorm;
+  readonly #head: Linear | undefined;
+
+  /** Throws a model error where the head counts do not divide or the head width is odd. */
+  constructor(scope: Scope, config: LlamaConfig) {
+    const { hidden_size: width, vocab_size: words } = config;
+    if (config.num_attention_heads % config.num_key_value_heads !== 0 || config.head_dim % 2 !== 0) {
+      throw new GroundError(
+        'model',
+        `llm: ${config.num_attention_heads} heads of width ${config.head_dim} over ${config.num_key_value_heads} key heads`,
+        { hint: 'num_attention_heads must be a multiple of num_key_value_heads, and head_dim even' },
+      );
+    }
+    this.config = config;
+    const model = scope.at('model');
+    this.#embedding = new Embedding(model.at('embed_tokens'), words, width, normal(width ** -0.5));
+    this.#blocks = Array.from(
+      { length: config.num_hidden_layers },
+      (_, i) => new LlamaBlock(model.at(`layers.${i}`), config),
+    );
+    this.#norm = new RmsNorm(model.at('norm'), width, config.rms_norm_eps);
+    if (!config.tie_word_embeddings)
+      this.#head = new Linear(scope.at('lm_head'), width, words, { bias: false });
+  }
+
+  /** Token embeddings of int32 ids [n] -> [n, hidden_size]. */
+  embed(ids: tf.Tensor1D): tf.Tensor2D {
+    return this.#embedding.apply(ids);
+  }
+
+  /** Rotary tables for `batch` rows of positions. */
+  rotary(positions: ArrayLike<number>, batch: number): RotaryTables {
+    const { head_dim: width, rope_theta: theta } = this.config;
+    return rotaryTables(positions, { batch, length: positions.length / batch, width, theta });
+  }
+
+  /** The context of a whole sequence from position 0 under a causal mask, padding (if any) on the right. */
+  sequence(batch: number, length: number): DecoderContext {
+    const positions = Array.from({ length }, (_, t) => t);
+    return { batch, rotary: this.rotary(positions, 1), bias: causalBias(length) };
+  }
+
+  /** Runs all blocks over embeddings [batch · length, hidden_size]. */
+  decode(embeddings: tf.Tensor2D, context: DecoderContext): DecoderOutput {
+    const states = [embeddings];
+    const past: KeysAndValues[] = [];
+    for (const [i, block] of this.#blocks.entries()) {
+      const made = block.apply(states[i] as tf.Tensor2D, context, context.past?.[i]);
+      states.push(made.out);
+      past.push({ keys: made.keys, values: made.values });
+    }
+    return { states, past };
+  }
+
+  /** The final norm of any rows of the last state. */
+  normalized(rows: tf.Tensor2D): tf.Tensor2D {
+    return this.#norm.apply(rows);
+  }
+
+  /** Scores over the vocabulary of normalised rows: [n, hidden_size] -> [n, vocab_size]. */
+  logits(normalized: tf.Tensor2D): tf.Tensor2D {
+    if (this.#head !== undefined) return this.#head.apply(normalized);
+    return tf.matMul(normalized, this.#embedding.table, false, true);
+  }
+}

@@ -1,0 +1,32 @@
+import * as tf from '../engine/tf.ts';
+import { crossEntropy } from './cross-entropy.ts';
+
+/**
+ * Each row divided by its Euclidean length, [rows, width] -> the same. The 1e-12 under the root changes nothing that
+ * float32 can show on features, and keeps rows of zeros (padding) zero.
+ */
+export function unitRows(x: tf.Tensor2D): tf.Tensor2D {
+  return tf.mul(x, tf.rsqrt(tf.add(tf.sum(tf.mul(x, x), 1, true), 1e-12)));
+}
+
+/**
+ * Symmetric InfoNCE (CLIP, arXiv 2103.00020): the mean of the two cross-entropies of `similarity` [n, n], rows against
+ * columns and columns against rows, the pairs being on the diagonal. `blocked` [n, n] is added to the similarities:
+ * 0 for true negatives, very negative for pairs that are none. `weights` [n] are 0 for pairs that only pad.
+ */
+export function symmetricInfoNce(
+  similarity: tf.Tensor2D,
+  pairs?: { readonly blocked: tf.Tensor2D; readonly weights: tf.Tensor1D },
+): tf.Scalar {
+  const n = similarity.shape[0];
+  const diagonal = tf.range(0, n, 1, 'int32');
+  const columns = tf.transpose(similarity);
+  if (pairs === undefined) {
+    return tf.mul(tf.mean(tf.add(crossEntropy(similarity, diagonal), crossEntropy(columns, diagonal))), 0.5);
+  }
+  // `blocked` hides padding by column, so that it serves both directions untransposed.
+  const rowLoss = crossEntropy(tf.add(similarity, pairs.blocked), diagonal);
+  const columnLoss = crossEntropy(tf.add(columns, pairs.blocked), diagonal);
+  const counted = tf.maximum(tf.sum(pairs.weights), 1);
+  return tf.mul(tf.div(tf.sum(tf.mul(tf.add(rowLoss, columnLoss), pairs.weights)), counted), 0.5);
+}

@@ -1,0 +1,46 @@
+import * as tf from '../engine/tf.ts';
+import { type Initializer, normal, zeros } from './init.ts';
+import type { Parameter, Scope } from './parameter.ts';
+
+export interface LinearOptions {
+  readonly bias?: boolean;
+  /** How the weight starts; N(0, inputs^-0.5) by default. */
+  readonly weight?: Initializer;
+  /** How the bias starts; zeros by default. */
+  readonly biasStart?: Initializer;
+  /** Shape in which the weight is stored, where it is not [outputs, inputs] (a 1×1 convolution: [out, in, 1]). */
+  readonly storedShape?: readonly number[];
+}
+
+/** y = x Wᵀ + b with PyTorch's weight layout [outputs, inputs]. */
+export class Linear {
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly #weight: Parameter;
+  readonly #bias: Parameter | undefined;
+
+  constructor(scope: Scope, inputs: number, outputs: number, options: LinearOptions = {}) {
+    this.inputs = inputs;
+    this.outputs = outputs;
+    const start = options.weight ?? normal(inputs ** -0.5);
+    this.#weight = scope.parameter('weight', options.storedShape ?? [outputs, inputs], start);
+    if (options.bias ?? true) this.#bias = scope.parameter('bias', [outputs], options.biasStart ?? zeros);
+  }
+
+  /** The weight as a matrix [outputs, inputs]. */
+  get matrix(): tf.Tensor2D {
+    const value = this.#weight.value;
+    return value.rank === 2 ? (value as tf.Tensor2D) : tf.reshape(value, [this.outputs, this.inputs]);
+  }
+
+  /** The bias [outputs], or undefined where there is none. */
+  get bias(): tf.Tensor1D | undefined {
+    return this.#bias?.value as tf.Tensor1D | undefined;
+  }
+
+  /** [rows, inputs] -> [rows, outputs]. */
+  apply(x: tf.Tensor2D): tf.Tensor2D {
+    const y: tf.Tensor2D = tf.matMul(x, this.matrix, false, true);
+    return this.bias === undefined ? y : tf.add(y, this.bias);
+  }
+}

@@ -1,0 +1,61 @@
+import * as tf from '../engine/tf.ts';
+import { fused } from './fused.ts';
+
+/** Rotations of rotary position embedding, made once a forward pass and read by every layer. */
+export interface RotaryTables {
+  /** Cosines and sines [batch or 1, 1, length, width]. */
+  readonly cos: tf.Tensor4D;
+  readonly sin: tf.Tensor4D;
+  /** The matrix [1, 1, width, width] with x · swap = rotate_half(x) = (-x₂, x₁). */
+  readonly swap: tf.Tensor4D;
+}
+
+/**
+ * Tables for the given positions, `batch` rows of `length` (RoFormer, arXiv 2104.09864, in the rotate-half layout of
+ * Llama: component i pairs with i + width/2). Angles are rounded to float32 as published models had them.
+ */
+export function rotaryTables(
+  positions: ArrayLike<number>,
+  shape: { readonly batch: number; readonly length: number; readonly width: number; readonly theta: number },
+): RotaryTables {
+  const { batch, length, width, theta } = shape;
+  const half = width / 2;
+  const cos = new Float32Array(batch * length * width);
+  const sin = new Float32Array(cos.length);
+  const frequencies = Array.from({ length: half }, (_, i) => Math.fround(1 / theta ** ((2 * i) / width)));
+  for (let row = 0; row < batch * length; row++) {
+    const position = positions[row] ?? 0;
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(position * (frequencies[i] ?? 0));
+      const at = row * width + i;
+      cos[at] = cos[at + half] = Math.cos(angle);
+      sin[at] = sin[at + half] = Math.sin(angle);
+    }
+  }
+  const swap = new Float32Array(width * width);
+  for (let i = 0; i < half; i++) {
+    swap[(i + half) * width + i] = -1;
+    swap[i * width + i + half] = 1;
+  }
+  return {
+    cos: tf.tensor4d(cos, [batch, 1, length, width]),
+    sin: tf.tensor4d(sin, [batch, 1, length, width]),
+    swap: tf.tensor4d(swap, [1, 1, width, width]),
+  };
+}
+
+/** x · cos + rotate_half(x) · sin for x [batch, heads, length, width]. */
+export function rotate(x: tf.Tensor4D, tables: RotaryTables): tf.Tensor4D {
+  const { cos, sin, swap } = tables;
+  return fused(
+    [x],
+    () => ({
+      value: tf.add(tf.mul(x, cos), tf.mul(tf.matMul(x, swap), sin)),
+      saved: [cos, sin, swap],
+    }),
+    (dy, saved) => {
+      const [c, s, w] = saved as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
+      return [tf.add(tf.mul(dy, c), tf.matMul(tf.mul(dy, s), w, false, true))];
+    },
+  );
+}

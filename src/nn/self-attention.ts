@@ -1,0 +1,77 @@
+import * as tf from '../engine/tf.ts';
+import { attend, mergeHeads, splitHeads } from './attention.ts';
+import type { Initializer } from './init.ts';
+import { Linear } from './linear.ts';
+import type { Scope } from './parameter.ts';
+import { type RotaryTables, rotate } from './rotary.ts';
+
+export interface SelfAttentionOptions {
+  readonly width: number;
+  readonly heads: number;
+  /** Heads of keys and values, fewer than `heads` for grouped queries; `heads` by default. */
+  readonly keyHeads?: number;
+  /** Width of a head; width / heads by default. */
+  readonly headWidth?: number;
+  /** Names of the four projections below the scope. */
+  readonly names: {
+    readonly query: string;
+    readonly key: string;
+    readonly value: string;
+    readonly output: string;
+  };
+  readonly inputBias: boolean;
+  readonly outputBias: boolean;
+  readonly inputStart: Initializer;
+  readonly outputStart: Initializer;
+}
+
+/** Keys (rotated already) and values of the positions seen so far, [batch, keyHeads, positions, headWidth]. */
+export interface KeysAndValues {
+  readonly keys: tf.Tensor4D;
+  readonly values: tf.Tensor4D;
+}
+
+export interface AttentionContext {
+  readonly batch: number;
+  /** Additive mask that broadcasts to [batch, heads, queries, keys], or null where all see all. */
+  readonly bias: tf.Tensor4D | null;
+  readonly rotary?: RotaryTables;
+  /** What came before, for one-token-at-a-time decoding. */
+  readonly past?: KeysAndValues;
+}
+
+/** Multi-head self-attention with its four projections. */
+export class SelfAttention {
+  readonly #query: Linear;
+  readonly #key: Linear;
+  readonly #value: Linear;
+  readonly #output: Linear;
+  readonly #heads: number;
+  readonly #keyHeads: number;
+
+  constructor(scope: Scope, options: SelfAttentionOptions) {
+    const { width, heads, names, inputBias: bias, inputStart: weight } = options;
+    const headWidth = options.headWidth ?? width / heads;
+    this.#heads = heads;
+    this.#keyHeads = options.keyHeads ?? heads;
+    this.#query = new Linear(scope.at(names.query), width, heads * headWidth, { bias, weight });
+    this.#key = new Linear(scope.at(names.key), width, this.#keyHeads * headWidth, { bias, weight });
+    this.#value = new Linear(scope.at(names.value), width, this.#keyHeads * headWidth, { bias, weight });
+    this.#output = new Linear(scope.at(names.output), heads * headWidth, width, {
+      bias: options.outputBias,
+      weight: options.outputStart,
+    });
+  }
+
+  /** [batch · length, width] -> the same, with the keys and values that a later call may take as `past`. */
+  apply(x: tf.Tensor2D, context: AttentionContext): { readonly out: tf.Tensor2D } & KeysAndValues {
+    const { batch, bias, rotary, past } = context;
+    const turn = (t: tf.Tensor4D): tf.Tensor4D => (rotary === undefined ? t : rotate(t, rotary));
+    const q = turn(splitHeads(this.#query.apply(x), batch, this.#heads));
+    const k = turn(splitHeads(this.#key.apply(x), batch, this.#keyHeads));
+    const v = splitHeads(this.#value.apply(x), batch, this.#keyHeads);
+    const keys = past === undefined ? k : tf.concat([past.keys, k], 2);
+    const values = past === undefined ? v : tf.concat([past.values, v], 2);
+    return { out: this.#output.apply(mergeHeads(attend(q, keys, values, bias))), keys, values };
+  }
+}
