@@ -36,12 +36,19 @@ export interface ImageRecord {
   readonly relations: readonly Relation[];
 }
 
-/** Whether the phrase of object `index` fits no other object of its image, crowds included: fit for a question. */
-export function isNamedAlone(record: Pick<ImageRecord, 'objects'>, index: number): boolean {
-  const object = record.objects[index];
-  return (
-    object !== undefined &&
-    object.crowd !== true &&
-    record.objects.every((other, i) => i === index || other.phrase !== object.phrase)
+/**
+ * Whether the phrase of object `index` fits no other object of its image: fit for a question. A phrase that is no more
+ * than the label fits everything of that label, crowds included.
+ */
+export function isNamedAlone(
+  objects: readonly Pick<ObjectAnnotation, 'label' | 'phrase' | 'crowd'>[],
+  index: number,
+): boolean {
+  const object = objects[index];
+  if (!object || object.crowd) return false;
+  return objects.every(
+    (other, i) =>
+      i === index ||
+      (other.phrase !== object.phrase && !(object.phrase === object.label && other.label === object.label)),
   );
 }

@@ -1,0 +1,213 @@
+/** What is said of a scene: phrases that name one object each, relations, captions. */
+
+import type { Random } from '../../random.ts';
+import type { PixelBox, Size } from '../box.ts';
+import { isNamedAlone, type Relation } from '../record.ts';
+import {
+  type Coverage,
+  filledPixels,
+  type PlacedPart,
+  type ScenePart,
+  sharedPixels,
+} from './scene-layout.ts';
+import type { Background } from './scene-paint.ts';
+import { holds } from './scene-shapes.ts';
+import { NUMBER_WORDS, POSITIONS, type Position, type Predicate, pluralOf } from './scene-vocabulary.ts';
+
+/** An object with where it can be seen. */
+export interface SeenPart extends PlacedPart {
+  /** Tight box of the visible pixels. */
+  readonly box: PixelBox;
+}
+
+/** "leftmost" is said only of an object whose centre leads by this share of the image's side. */
+const LEAD = 0.08;
+/** Objects overlap in words when they share this part of the smaller one's pixels. */
+const OVERLAP = 0.08;
+/** One direction must outweigh the other by this factor to be said. */
+const CLEAR = 1.3;
+
+type Trait = 'colour' | 'size' | 'texture';
+/** Sets of traits, fewest words first. */
+const TRAIT_SETS: readonly (readonly Trait[])[] = [
+  [],
+  ['colour'],
+  ['size'],
+  ['texture'],
+  ['size', 'colour'],
+  ['colour', 'texture'],
+  ['size', 'texture'],
+  ['size', 'colour', 'texture'],
+];
+
+/** All true words of a part: size where it has one, colour, texture, and what a digit says. */
+export function attributesOf(part: ScenePart): string[] {
+  const words: string[] = [part.colour, part.texture];
+  if (part.size) words.unshift(part.size);
+  return part.text === null ? words : [...words, part.text];
+}
+
+/**
+ * For each object the shortest phrase that fits no other of the scene: by its traits ("small red circle"), or else by
+ * its place among its equals ("leftmost red circle"); the bare label where neither tells it apart.
+ */
+export function phrasesOf(seen: readonly SeenPart[], image: Size): string[] {
+  return seen.map(object => phraseOf(object, seen, image) ?? object.part.label);
+}
+
+function phraseOf(object: SeenPart, seen: readonly SeenPart[], image: Size): string | null {
+  const { part } = object;
+  const usable = TRAIT_SETS.filter(traits => traits.every(trait => part[trait] !== null));
+  const equals = usable.map(traits => ({
+    traits,
+    others: seen.filter(other => other !== object && fits(other.part, part, traits)),
+  }));
+  const unique = equals.find(({ others }) => others.length === 0);
+  if (unique) return nounPhrase(part, unique.traits);
+  for (const { traits, others } of equals) {
+    const position = POSITIONS.find(word => others.every(other => leads(word, object, other, image)));
+    if (position) return `${position} ${nounPhrase(part, traits)}`;
+  }
+  return null;
+}
+
+function fits(candidate: ScenePart, part: ScenePart, traits: readonly Trait[]): boolean {
+  return (
+    candidate.label === part.label &&
+    candidate.text === part.text &&
+    traits.every(trait => candidate[trait] === part[trait])
+  );
+}
+
+function leads(position: Position, a: SeenPart, b: SeenPart, image: Size): boolean {
+  const [dx, dy] = between(a.box, b.box);
+  switch (position) {
+    case 'leftmost':
+      return dx > LEAD * image.width;
+    case 'rightmost':
+      return -dx > LEAD * image.width;
+    case 'topmost':
+      return dy > LEAD * image.height;
+    case 'bottommost':
+      return -dy > LEAD * image.height;
+  }
+}
+
+function nounPhrase(part: ScenePart, traits: readonly Trait[]): string {
+  const words: string[] = traits.flatMap(trait => part[trait] ?? []);
+  words.push(part.label);
+  if (part.text !== null) words.push(part.text);
+  return words.join(' ');
+}
+
+/** At most one clear relation for every two objects, said from either side. */
+export function relationsOf(random: Random, seen: readonly SeenPart[]): Relation[] {
+  const relations: Relation[] = [];
+  for (const [a, first] of seen.entries()) {
+    for (const [b, second] of seen.entries()) {
+      if (b <= a) continue;
+      const [subject, object] = random.next() < 0.5 ? [a, b] : [b, a];
+      const isFirst = subject === a;
+      const forth = predicateOf(isFirst ? first : second, isFirst ? second : first);
+      if (forth) relations.push({ subject, predicate: forth, object });
+      // "inside" holds in one direction only.
+      else if (isInside(isFirst ? second : first, isFirst ? first : second)) {
+        relations.push({ subject: object, predicate: 'inside', object: subject });
+      }
+    }
+  }
+  return relations;
+}
+
+function predicateOf(a: SeenPart, b: SeenPart): Predicate | null {
+  if (isInside(a, b)) return 'inside';
+  if (isInside(b, a)) return null;
+  const shared = sharedShare(a.coverage, b.coverage);
+  if (shared >= OVERLAP) return 'overlapping';
+  if (shared > 0) return null;
+  const [dx, dy] = between(a.box, b.box);
+  if (Math.abs(dx) > CLEAR * Math.abs(dy)) return dx > 0 ? 'left of' : 'right of';
+  if (Math.abs(dy) > CLEAR * Math.abs(dx)) return dy > 0 ? 'above' : 'below';
+  return null;
+}
+
+/** Whether all of `a` lies within the outline of `b`, a shape that can hold something. */
+function isInside(a: SeenPart, b: SeenPart): boolean {
+  if (!holds(b.part.label)) return false;
+  const radius = b.part.side / 2;
+  const corners = [a.extent.x1, a.extent.x2].flatMap(x =>
+    [a.extent.y1, a.extent.y2].map(y => [x, y] as const),
+  );
+  return corners.every(([x, y]) => {
+    const [dx, dy] = [Math.abs(x - b.part.x), Math.abs(y - b.part.y)];
+    return b.part.label === 'square' ? Math.max(dx, dy) <= 0.9 * radius : Math.hypot(dx, dy) <= radius;
+  });
+}
+
+/** From the centre of `a` to that of `b`, pixels. */
+function between(a: PixelBox, b: PixelBox): [dx: number, dy: number] {
+  return [(b.x1 + b.x2 - a.x1 - a.x2) / 2, (b.y1 + b.y2 - a.y1 - a.y2) / 2];
+}
+
+function sharedShare(a: Coverage, b: Coverage): number {
+  return sharedPixels(a, b) / Math.min(filledPixels(a), filledPixels(b));
+}
+
+/**
+ * Three captions: everything with its traits, how many of each, and (where something can be said without doubt) up to
+ * two relations between objects with a phrase of their own.
+ */
+export function captionsOf(
+  random: Random,
+  seen: readonly SeenPart[],
+  phrases: readonly string[],
+  relations: readonly Relation[],
+  background: Background,
+): string[] {
+  const captions = [`the image shows ${describeAll(seen)} on ${describe(background)}.`, countAll(seen)];
+  const objects = seen.map(({ part }, i) => ({ label: part.label, phrase: phrases[i] ?? part.label }));
+  const named = (index: number) => isNamedAlone(objects, index);
+  const sayable = relations.filter(({ subject, object }) => named(subject) && named(object));
+  const sentences = random
+    .shuffle(sayable)
+    .slice(0, 2)
+    .map(r => `the ${phrases[r.subject]} is ${r.predicate} the ${phrases[r.object]}.`);
+  if (sentences.length > 0) captions.push(sentences.join(' '));
+  return captions;
+}
+
+/** In reading order: top to bottom, then left to right. */
+function describeAll(seen: readonly SeenPart[]): string {
+  const inOrder = [...seen].sort((a, b) => a.box.y1 - b.box.y1 || a.box.x1 - b.box.x1);
+  return enumerate(
+    inOrder.map(({ part }) => {
+      const traits: Trait[] = ['size', 'colour'];
+      if (part.texture !== 'plain') traits.push('texture');
+      return withArticle(nounPhrase(part, traits));
+    }),
+  );
+}
+
+function countAll(seen: readonly SeenPart[]): string {
+  const labels = seen.map(({ part }) => part.label);
+  const counts = [...new Set(labels)].map(label => {
+    const count = labels.filter(other => other === label).length;
+    return { count, words: `${NUMBER_WORDS[count - 1]} ${count === 1 ? label : pluralOf(label)}` };
+  });
+  const verb = counts[0]?.count === 1 ? 'is' : 'are';
+  return `there ${verb} ${enumerate(counts.map(({ words }) => words))}.`;
+}
+
+function describe({ colour, kind }: Background): string {
+  const words = { plain: colour, gradient: `${colour} gradient`, noisy: `noisy ${colour}` };
+  return `a ${words[kind]} background`;
+}
+
+function withArticle(noun: string): string {
+  return `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`;
+}
+
+function enumerate(items: readonly string[]): string {
+  const last = items.at(-1) ?? '';
+  return items.length < 2 ? last : `${items.slice(0, -1).join(', ')} and ${last}`;
+}
