@@ -87,7 +87,7 @@ export async function resolveCheckpoint(
 
 /** What a run writes into a stage's folder; nothing else is touched by `clearStage`. */
 const STAGE_FILE =
-  /^(checkpoint-\d{6,}(\.(tmp|old)-\d+)?|metrics\.jsonl|recipe\.yaml|events\.out\.tfevents\..+)$/;
+  /^(checkpoint-\d{6,}(\.(tmp|old)-\d+)?|metrics\.jsonl|recipe\.yaml|result\.json|events\.out\.tfevents\..+)$/;
 
 /** Deletes what an earlier run left in a stage's folder, for `--fresh`. Files of other names stay. */
 export async function clearStage(stageDir: string): Promise<void> {
