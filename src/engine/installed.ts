@@ -18,10 +18,13 @@ export interface InstalledEngine {
   readonly device: 'cpu' | 'gpu';
   /** Where the library came from, in words. */
   readonly source: string;
+  /** The main one first. */
   readonly libraries: readonly CheckedFile[];
   /** Holds tensorflow/c/c_api.h. */
   readonly includeDir: string;
   readonly addon: CheckedFile;
+  /** The addon that loads the libraries. */
+  readonly loader: CheckedFile;
   /** Unix milliseconds; of several engines that would do, the newest is used. */
   readonly created: number;
 }
@@ -78,7 +81,7 @@ export function findInstalled(cache = cacheDir(), sourceHash = nativeSourceHash(
  * a truncated library does not fail, it kills the process: this has to be looked at before.
  */
 export function damageOf(engine: InstalledEngine): string | undefined {
-  for (const { path, bytes } of [...engine.libraries, engine.addon]) {
+  for (const { path, bytes } of [...engine.libraries, engine.loader, engine.addon]) {
     const found = statSync(path, { throwIfNoEntry: false });
     if (!found) return `${path} is missing`;
     if (found.size !== bytes) return `${path} has ${found.size} bytes instead of ${bytes}`;

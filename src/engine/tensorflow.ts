@@ -3,7 +3,7 @@ import util from 'node:util';
 import { GroundError, messageOf } from '../errors.ts';
 import { damageOf, type InstalledEngine } from './installed.ts';
 import { replaceSlowKernels } from './kernels.ts';
-import type { NativeAddon } from './native/binding.ts';
+import type { NativeAddon, NativeLoader } from './native/binding.ts';
 import * as tf from './tf.ts';
 
 const REPAIR = 'run `ground setup --force` to build the engine again';
@@ -53,7 +53,10 @@ export function loadAddon(installed: InstalledEngine): NativeAddon {
   if (damage) throw new GroundError('engine', `the installed engine is damaged: ${damage}`, { hint: REPAIR });
   quietLibrary();
   try {
-    return createRequire(import.meta.url)(installed.addon.path) as NativeAddon;
+    const require = createRequire(import.meta.url);
+    const loader = require(installed.loader.path) as NativeLoader;
+    for (const library of installed.libraries.slice(0, 1)) loader.load(library.path);
+    return require(installed.addon.path) as NativeAddon;
   } catch (cause) {
     throw new GroundError(
       'engine',

@@ -54,6 +54,12 @@ export interface Binding {
   readonly TF_Version: string;
 }
 
+/** Loads libtensorflow itself, before the addon that is linked with it, and keeps it from writing to stderr. */
+export interface NativeLoader {
+  /** Throws the dynamic linker's message. */
+  load(library: string): void;
+}
+
 /** The compiled addon as it is loaded: a binding that has to be opened. */
 export interface NativeAddon extends Binding {
   /** Starts libtensorflow; 0 threads means one per core. Closes what was open, with all its tensors. */

@@ -8,15 +8,16 @@ import { lastLines, runCommand } from './command.ts';
 import type { Library } from './library.ts';
 import { nodeHeadersDir } from './tools.ts';
 
-/** The addon's file name in an engine folder, and the link to its libraries. */
+/** The addons' file names in an engine folder, and the link to their libraries. */
 export const ADDON_FILE = 'ground_engine.node';
+export const LOADER_FILE = 'ground_loader.node';
 export const LIBRARY_LINK = 'lib';
 
 /** The prefix of build folders; the number after it is the process that builds there. */
 export const BUILD_PREFIX = 'ground-build-';
 
 /**
- * Compiles the addon against a library into `dir`, with a link to the library beside it.
+ * Compiles the two addons against a library into `dir`, with a link to the library beside them.
  *
  * @throws GroundError('engine') with the compiler's last words
  */
@@ -41,7 +42,9 @@ export async function buildAddon(library: Library, dir: string, env: NodeJS.Proc
         hint: 'see the compiler messages above; GCC 9 or Clang 10 and newer are known to do',
       });
     }
-    copyFileSync(join(build, 'build', 'Release', ADDON_FILE), join(dir, ADDON_FILE));
+    for (const file of [LOADER_FILE, ADDON_FILE]) {
+      copyFileSync(join(build, 'build', 'Release', file), join(dir, file));
+    }
     symlinkSync(library.dir, join(dir, LIBRARY_LINK));
   } finally {
     rmSync(build, { recursive: true, force: true });

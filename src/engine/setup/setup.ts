@@ -25,7 +25,7 @@ import {
   nativeSourceHash,
 } from '../installed.ts';
 import { fetchArchive } from './archive.ts';
-import { ADDON_FILE, BUILD_PREFIX, buildAddon } from './build.ts';
+import { ADDON_FILE, BUILD_PREFIX, buildAddon, LOADER_FILE } from './build.ts';
 import { inspectLibrary, type Library } from './library.ts';
 import { processToken, withLock } from './lock.ts';
 import { probeAddon } from './probe.ts';
@@ -112,6 +112,7 @@ async function build(
       source: library.source,
       libraries: library.files.map(file => checkedFile(join(library.dir, file))),
       includeDir: library.includeDir,
+      loader: { path: join(final, LOADER_FILE), bytes: statSync(join(dir, LOADER_FILE)).size },
       addon: { path: join(final, ADDON_FILE), bytes: statSync(join(dir, ADDON_FILE)).size },
       created: Date.now(),
     };
