@@ -1,6 +1,6 @@
 import { GroundError } from '../errors.ts';
 import { usableCores } from './cores.ts';
-import { findInstalled, type InstalledEngine } from './installed.ts';
+import { findInstalled, findStale, type InstalledEngine } from './installed.ts';
 import { startTensorflow } from './tensorflow.ts';
 import * as tf from './tf.ts';
 import { startWasm } from './wasm.ts';
@@ -41,15 +41,30 @@ export async function startEngine(options: EngineOptions = {}): Promise<EngineIn
   if (!Number.isInteger(threads) || threads < 1) {
     throw new GroundError('usage', `threads must be a whole number from 1 on, not ${threads}`);
   }
-  const installed = engine === 'wasm' ? undefined : chooseInstalled(findInstalled(), device);
-  if (installed) running = await tensorflowEngine(installed, device, threads);
-  else if (engine === 'tensorflow')
-    throw new GroundError('engine', 'libtensorflow is not set up', { hint: SETUP });
-  else running = await wasmEngine(device);
+  if (engine === 'wasm') running = await wasmEngine(device);
+  else {
+    const installed = chooseInstalled(findInstalled(), device);
+    if (installed) running = await tensorflowEngine(installed, device, threads);
+    else if (engine === 'auto' && device !== 'gpu' && findStale().length === 0) {
+      running = await wasmEngine(device);
+    } else throw notSetUp(device);
+  }
   return running;
 }
 
-const SETUP = 'run `ground setup`, or use the slower `--engine wasm`';
+function notSetUp(device: 'auto' | 'cpu' | 'gpu'): GroundError {
+  if (device === 'gpu') {
+    return new GroundError('engine', 'libtensorflow is not set up for GPUs', {
+      hint: 'run `ground setup --device gpu`',
+    });
+  }
+  // Quietly taking WebAssembly after an update of ground would make every run ten times slower.
+  const why =
+    findStale().length > 0
+      ? 'libtensorflow was set up for another version of ground'
+      : 'libtensorflow is not set up';
+  return new GroundError('engine', why, { hint: 'run `ground setup`, or use the slower `--engine wasm`' });
+}
 
 /** Of the installed engines (newest first) the one for a device; one built for GPUs serves CPUs too. */
 export function chooseInstalled(

@@ -61,19 +61,31 @@ const NAPI_VERSION = 8;
 
 /** The folder name of a built engine; everything that decides whether it can be used is in it. */
 export function engineFolder(version: string, device: 'cpu' | 'gpu', sourceHash: string): string {
-  return `engine-${version}-${device}-${process.platform}-${process.arch}-napi${NAPI_VERSION}-${sourceHash}`;
+  return `engine-${version}-${device}${folderEnd(sourceHash)}`;
+}
+
+function folderEnd(sourceHash: string): string {
+  return `-${process.platform}-${process.arch}-napi${NAPI_VERSION}-${sourceHash}`;
 }
 
 /** Engines built from these very addon sources for this machine, newest first. */
 export function findInstalled(cache = cacheDir(), sourceHash = nativeSourceHash()): InstalledEngine[] {
-  if (!existsSync(cache)) return [];
-  const suffix = engineFolder('', 'cpu', sourceHash).replace(/^engine--cpu/, '');
-  return readdirSync(cache)
-    .filter(name => name.startsWith('engine-') && name.endsWith(suffix))
-    .map(name => join(cache, name, 'engine.json'))
-    .filter(file => existsSync(file))
-    .map(file => JSON.parse(readFileSync(file, 'utf8')) as InstalledEngine)
+  return engineFolders(cache)
+    .filter(name => name.endsWith(folderEnd(sourceHash)))
+    .map(name => JSON.parse(readFileSync(join(cache, name, 'engine.json'), 'utf8')) as InstalledEngine)
     .sort((a, b) => b.created - a.created);
+}
+
+/** Folders of engines that were built from other sources: they do not fit this program. */
+export function findStale(cache = cacheDir(), sourceHash = nativeSourceHash()): string[] {
+  return engineFolders(cache).filter(name => !name.endsWith(folderEnd(sourceHash)));
+}
+
+function engineFolders(cache: string): string[] {
+  if (!existsSync(cache)) return [];
+  return readdirSync(cache).filter(
+    name => name.startsWith('engine-') && existsSync(join(cache, name, 'engine.json')),
+  );
 }
 
 /**
