@@ -11,6 +11,9 @@ interface CommandModule {
  * for help), and each loads what it runs when it runs.
  */
 const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
+  setup: () => import('./setup.ts'),
+  doctor: () => import('./doctor.ts'),
+  train: () => import('./train.ts'),
   config: () => import('./config.ts'),
 };
 
