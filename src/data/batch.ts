@@ -15,8 +15,8 @@ export interface Ints {
 }
 
 /**
- * The geometry of R regions on the merged referring maps (R 0 where the batch has none). M points a region, two
- * blocks of sizes (n_b, k_b). Map rows are rows of the flattened encoder outputs of the whole batch: global rows
+ * The geometry of R regions on the merged referring maps (R 0 where the batch has none; the last ones may be padding:
+ * weights 0, read by no position). M points a region, blocks of sizes (n_b, k_b). Map rows are rows of the flattened encoder outputs of the whole batch: global rows
  * [B·Pg], local rows [N·Pl] (tile after tile, patches row-major), plus one last row of zeros that stands for "no tile".
  */
 export interface RegionGeometry {
@@ -35,7 +35,11 @@ export interface RegionGeometry {
   readonly neighbors: readonly Ints[];
 }
 
-/** Images, regions and conversations ready for the model. B samples, T positions, N tiles in all, R regions in all. */
+/**
+ * Images, regions and conversations ready for the model. B samples, T positions, N tiles in all, R regions in all. T,
+ * N, R and the number of targets are rounded up to a few sizes, so that few distinct shapes occur: tiles that pad are
+ * 0 and read by nothing, regions that pad have weights 0, targets that pad weigh 0.
+ */
 export interface ConversationBatch {
   readonly kind: 'conversation';
   readonly size: number;
@@ -51,7 +55,7 @@ export interface ConversationBatch {
    * A text position reads its own text row; no row is read twice; padding reads the zero row.
    */
   readonly source: Ints;
-  /** For each row of that table the position that reads it, or B·T where none does. */
+  /** For each row of that table (the zero row too) the position that reads it, or B·T where none does. */
   readonly sourceInverse: Ints;
   /** Global views, normalised, [B, 3, S, S]; B 0 for text alone. */
   readonly globalPixels: Floats;
@@ -68,7 +72,7 @@ export interface ConversationBatch {
 
 /**
  * Image-text and region-text pairs for contrastive pretraining: B images and as many captions, R object regions and
- * as many phrases.
+ * as many phrases. R is rounded up; regions that pad have weights 0 and class -1.
  */
 export interface ContrastiveBatch {
   readonly kind: 'contrastive';
@@ -76,15 +80,20 @@ export interface ContrastiveBatch {
   readonly sampleIds: readonly string[];
   readonly globalPixels: Floats;
   readonly localPixels: Floats;
+  /** Which image of the batch each tile belongs to [N], 0..B-1; -1: a tile that pads. */
+  readonly tileImages: Ints;
   /** Captions [B, L] and phrases [R, L], padded with the end token. */
   readonly captions: Ints;
   readonly phrases: Ints;
-  /** Average-pooling weights of each region over the batch's patches, as (row, weight) lists [R, K]. */
+  /**
+   * Average-pooling weights of each region over the batch's patches, as (row, weight) lists [R, K]; K of its own for
+   * global [B·Pg] and local rows [N·Pl], each table followed by one zero row, which padding reads.
+   */
   readonly globalRows: Ints;
   readonly globalWeights: Floats;
   readonly localRows: Ints;
   readonly localWeights: Floats;
-  /** Phrases that are equal share a class [R]: they are no negatives of each other. */
+  /** Phrases that are equal share a class, 0 and up [R]: they are no negatives of each other. -1: padding. */
   readonly phraseClasses: Ints;
 }
 

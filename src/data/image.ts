@@ -17,6 +17,9 @@ export interface ImageInput {
   readonly height: number;
 }
 
+/** Which views of an image the model gets: the low-resolution one, or tiles as well. */
+export type ViewMode = 'global' | 'global+local';
+
 /** What the encoders of one image get, before normalisation. */
 export interface Views {
   /** Of the original image, which all coordinates refer to. */

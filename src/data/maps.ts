@@ -75,7 +75,8 @@ export function cornersOf(
   const local = bilinear(points, views.localPlacement, width, height, localRow);
   if (upsample === 'bilinear') return { global: own(), local };
   const nearest = nearestGlobal(views, globalSide, width, height);
-  const under = (column: number, row: number): number => globalRow(nearest.columns[column]!, nearest.rows[row]!);
+  const under = (column: number, row: number): number =>
+    globalRow(nearest.columns[column]!, nearest.rows[row]!);
   return { global: bilinear(points, views.localPlacement, width, height, under), local };
 }
 
@@ -132,7 +133,8 @@ function nearestGlobal(views: Views, side: number, width: number, height: number
     Int32Array.from({ length: count }, (_, j) => {
       const [g, l] = [globalPlacement, localPlacement];
       // Stretched views share their fractions: whole arithmetic there, so that no rounding moves a boundary.
-      if (l[extent] === l.canvas[extent] && g[extent] === g.canvas[extent]) return Math.floor((j * side) / count);
+      if (l[extent] === l.canvas[extent] && g[extent] === g.canvas[extent])
+        return Math.floor((j * side) / count);
       const image = ((j / count) * l.canvas[extent] - l[from]) / l[extent];
       const onGlobal = (g[from] + image * g[extent]) / g.canvas[extent];
       return Math.min(Math.max(Math.floor(onGlobal * side), 0), side - 1);

@@ -48,9 +48,13 @@ export function regionPixels(region: Region, size: Size, radius: number, id: str
   if (!range) {
     const { x1, y1, x2, y2 } = box;
     const where = `[${x1}, ${y1}, ${x2}, ${y2}] in an image of ${size.width}x${size.height}`;
-    throw new GroundError('data', `${id}: a ${region.kind} region lies outside the image or is empty (${where})`, {
-      hint: 'regions are given in pixels of the original image, x1 <= x2 and y1 <= y2',
-    });
+    throw new GroundError(
+      'data',
+      `${id}: a ${region.kind} region lies outside the image or is empty (${where})`,
+      {
+        hint: 'regions are given in pixels of the original image, x1 <= x2 and y1 <= y2',
+      },
+    );
   }
   if (region.mask) {
     checkMask(region.mask.size, size, id);

@@ -70,8 +70,7 @@ function resizeRows(image: Rgb, height: number): Rgb {
 }
 
 function clip(sum: number): number {
-  const value = sum >> PRECISION;
-  return value < 0 ? 0 : value > 255 ? 255 : value;
+  return Math.min(Math.max(sum >> PRECISION, 0), 255);
 }
 
 function tapsFor(from: number, to: number): Taps {

@@ -1,0 +1,113 @@
+/** One conversation with its image and regions, ready to be collated: the last stop before tensors of a batch. */
+import { GroundError } from '../errors.ts';
+import type { ModelConfig } from '../models/config.ts';
+import { Random } from '../random.ts';
+import { chooseGrid } from './anyres.ts';
+import type { Size } from './box.ts';
+import { type Conversation, regionsOf } from './conversation.ts';
+import { decodeImage, type ImageInput, type ViewMode, type Views, viewsOf } from './image.ts';
+import { patchLayout } from './maps.ts';
+import { type RegionSample, sampleRegion } from './regions.ts';
+import { type Rendered, renderConversation } from './render.ts';
+import type { Tokenizer } from './tokenizer.ts';
+
+/** What turns conversations into samples, the same for a whole run. */
+export interface SampleContext {
+  readonly model: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  readonly views: ViewMode;
+  readonly seed: number;
+}
+
+export interface Sample {
+  readonly id: string;
+  readonly rendered: Rendered;
+  /** Null for text alone. */
+  readonly views: Views | null;
+  readonly regions: readonly RegionSample[];
+}
+
+/**
+ * A sample of an image and a conversation about it. `prompt`: the last answer is left out and the tokens end where
+ * the model goes on. The region points depend on (seed, input.id, region) only, so the same sample is always the same.
+ * Throws `data` on a damaged image, a region outside it, or a sequence longer than `max_length`.
+ */
+export async function prepareSample(
+  input: ImageInput,
+  conversation: Conversation,
+  context: SampleContext,
+  options: { readonly prompt?: boolean } = {},
+): Promise<Sample> {
+  const rendered = renderOf(conversation, input, context, options.prompt ?? false);
+  const problem = lengthProblem(rendered, input, context);
+  if (problem !== null) {
+    throw new GroundError('data', `${input.id}: ${problem}`, {
+      hint: 'raise max_length of the model, or give fewer objects or tiles',
+    });
+  }
+  const views = conversation.image ? await prepareViews(input, context) : null;
+  return assembleSample(input.id, conversation, rendered, views, context);
+}
+
+/** Decodes an image and cuts its views. Throws `data` on a damaged file or one of another size than stated. */
+export async function prepareViews(input: ImageInput, { model, views }: SampleContext): Promise<Views> {
+  return viewsOf(await decodeImage(input), model.image, views === 'global+local');
+}
+
+/** Token ids of a conversation under a model's template. Throws `data` naming the sample. */
+export function renderOf(
+  conversation: Conversation,
+  image: Size & { readonly id: string },
+  { model, tokenizer }: SampleContext,
+  prompt: boolean,
+): Rendered {
+  const { template, system, coordinates } = model;
+  try {
+    return renderConversation(conversation, image, {
+      tokenizer,
+      template,
+      system,
+      bins: coordinates.bins,
+      prompt,
+    });
+  } catch (thrown) {
+    if (!(thrown instanceof GroundError)) throw thrown;
+    throw new GroundError(thrown.code, `${image.id}: ${thrown.message}`, {
+      cause: thrown,
+      ...(thrown.hint === undefined ? {} : { hint: thrown.hint }),
+    });
+  }
+}
+
+/** Puts the parts together and computes the regions' geometry. Pure. Throws `data` on a region outside the image. */
+export function assembleSample(
+  id: string,
+  conversation: Conversation,
+  rendered: Rendered,
+  views: Views | null,
+  { model, seed }: SampleContext,
+): Sample {
+  const asked = regionsOf(conversation).slice(0, rendered.regionsAt.length);
+  if (asked.length > 0 && !views) {
+    throw new GroundError('data', `${id}: a region needs an image`, { hint: 'text-only tasks write boxes' });
+  }
+  const regions = views
+    ? asked.map((region, i) => sampleRegion(region, views, model, new Random(seed, 'region', id, i), id))
+    : [];
+  return { id, rendered, views, regions };
+}
+
+/** Why a conversation about an image of `size` cannot be used, or null: sequences are refused, never cut. */
+export function lengthProblem(
+  rendered: Rendered,
+  size: Size,
+  { model, views }: SampleContext,
+): string | null {
+  const [columns, rows] = chooseGrid(size, model.image.grids, model.image.side);
+  const { globalCount, tileCount } = patchLayout(model);
+  const perImage = globalCount + (views === 'global+local' ? columns * rows * tileCount : 0);
+  const visual = rendered.imageAt === null ? 0 : perImage;
+  const text = rendered.tokens.length;
+  if (text + visual <= model.max_length) return null;
+  return `${text + visual} tokens (${visual} visual, ${text} text) exceed max_length ${model.max_length}`;
+}

@@ -1,0 +1,52 @@
+import { boxPiece, type Round, regionPiece, textPiece } from '../conversation.ts';
+import type { ObjectAnnotation } from '../record.ts';
+import type { Task } from './context.ts';
+import { rasterOrder, singleObjects, someObjects } from './objects.ts';
+import { pointAt, pointingKind } from './pointing.ts';
+import { grounded, phrase } from './template.ts';
+
+export const READ_REGION_QUESTIONS = [
+  'What is written in {location}?',
+  'Read the text in {location}.',
+  'Which digit is in {location}?',
+  'What does the text {location} say?',
+] as const;
+export const READ_ALL_QUESTIONS = [
+  'Read all text in the image.',
+  'What text is in the image?',
+  'Which digits are in the image?',
+  'List the text of the image.',
+] as const;
+
+/** Written digits: what stands in a region, and all of the image's with their boxes in raster order. */
+export const ocr: Task = (record, context, random) => {
+  const texts = singleObjects(record.objects).filter(object => textOf(object) !== null);
+  if (texts.length === 0) return null;
+  const asked = random.shuffle(someObjects(texts, Math.max(context.rounds - 1, 1), random));
+  const rounds = asked.map((object): Round => {
+    const kind = pointingKind([object], context, random);
+    const location = [regionPiece(pointAt(object, kind, record, random))];
+    const answer = textOf(object) ?? '';
+    return {
+      question: phrase(READ_REGION_QUESTIONS, { location }, context, random),
+      answer: [textPiece(answer)],
+      truth: { label: answer, region: kind },
+    };
+  });
+  if (context.rounds > 1) {
+    const all = rasterOrder(texts).slice(0, context.maxObjects);
+    const answer = all.flatMap((object, i) => [
+      textPiece(`${i === 0 ? '' : ', '}${textOf(object)} `),
+      boxPiece(object.box),
+    ]);
+    const question = grounded(phrase(READ_ALL_QUESTIONS, {}, context, random), context);
+    rounds.push({ question, answer, truth: { boxes: all.map(object => object.box) } });
+  }
+  return { task: 'ocr', image: true, rounds };
+};
+
+/** The digits an object shows: an attribute that is a number, or a number in its phrase. */
+export function textOf(object: ObjectAnnotation): string | null {
+  const attribute = object.attributes.find(word => /^[0-9]+$/.test(word));
+  return attribute ?? object.phrase.match(/\b[0-9]+\b/)?.[0] ?? null;
+}
