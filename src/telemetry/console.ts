@@ -1,0 +1,198 @@
+import type { ModuleSummary, RunEvent, RunListener } from './events.ts';
+import { columns, count, duration, significant } from './format.ts';
+
+/** Where the console writes; `process.stderr` fits. */
+export interface ConsoleStream extends NodeJS.WritableStream {
+  readonly isTTY?: boolean;
+}
+
+export interface ConsoleOptions {
+  /** A bar that is redrawn in place, or plain lines. */
+  readonly isTTY: boolean;
+  /** Milliseconds. */
+  readonly now?: () => number;
+}
+
+type StepEvent = Extract<RunEvent, { type: 'step' }>;
+
+/** Shows a run to a person: its modules, then a bar on a terminal or one line a step event elsewhere, then its scores. */
+export async function openConsole(stream: ConsoleStream, options: ConsoleOptions): Promise<RunListener> {
+  const now = options.now ?? (() => performance.now());
+  const bar = options.isTTY ? await openBar(stream) : undefined;
+  const line = (text: string): void => {
+    if (bar) bar.above(text);
+    else stream.write(`${text}\n`);
+  };
+  let steps = 0;
+  let remaining: (step: number) => string = () => '';
+  return {
+    on(event) {
+      switch (event.type) {
+        case 'start':
+          steps = event.steps;
+          remaining = estimator(steps, now);
+          for (const text of describeStart(event)) line(text);
+          bar?.start(`stage ${event.stage}`, steps, event.step);
+          return;
+        case 'step':
+          if (bar) bar.update(event.step, barDetail(event, remaining(event.step)));
+          else line(stepLine(event, steps, remaining(event.step)));
+          return;
+        case 'scores':
+          line(`step ${event.step} scores: ${describeScores(event.scores)}`);
+          return;
+        case 'checkpoint':
+          line(`step ${event.step} saved: ${event.path} (${event.seconds.toFixed(1)} s)`);
+          return;
+        case 'note':
+          line(event.message);
+          return;
+        case 'end':
+          bar?.stop();
+          line(
+            `done: ${count(event.step)} steps in ${duration(event.seconds)}, ` +
+              `loss ${event.firstLoss.toFixed(4)} → ${event.lastLoss.toFixed(4)}`,
+          );
+          return;
+        case 'text':
+        case 'image':
+          return;
+      }
+    },
+    async close() {
+      bar?.stop();
+    },
+  };
+}
+
+function describeStart(event: Extract<RunEvent, { type: 'start' }>): string[] {
+  const from = event.resumedFrom === null ? [] : [`continuing from ${event.resumedFrom}`];
+  return [
+    `run ${event.run}, stage ${event.stage}: ${event.stageName}`,
+    event.engine,
+    ...moduleTable(event.modules),
+    ...from,
+    event.step === 0 ? `${count(event.steps)} steps` : `steps ${event.step + 1} to ${event.steps}`,
+  ];
+}
+
+/** Group, parameters, trainable ones and learning rate of each module, and the totals. */
+function moduleTable(modules: readonly ModuleSummary[]): string[] {
+  const sum = (key: 'parameters' | 'trainable'): number => modules.reduce((n, m) => n + m[key], 0);
+  const share = (100 * sum('trainable')) / Math.max(1, sum('parameters'));
+  return columns([
+    ['module', 'parameters', 'trainable', 'lr'],
+    ...modules.map(m => [
+      m.group,
+      count(m.parameters),
+      m.trainable === 0 ? 'frozen' : count(m.trainable),
+      m.trainable === 0 ? '-' : significant(m.lr),
+    ]),
+    ['total', count(sum('parameters')), count(sum('trainable')), `${share.toFixed(1)} %`],
+  ]);
+}
+
+/** `step  30/400  loss 0.5312  lr 2e-4  grad 0.41  133.3 samples/s  data 8 %  1:05 left`. */
+function stepLine(event: StepEvent, steps: number, left: string): string {
+  const { total, data } = event.seconds;
+  const step = String(event.step).padStart(String(steps).length);
+  const wait = total > 0 ? `data ${Math.round((100 * data) / total)} %` : '';
+  const parts = [
+    `step ${step}/${steps}`,
+    ...essentials(event),
+    `grad ${significant(event.gradNorm)}`,
+    speed(event),
+    wait,
+    left,
+  ];
+  return spaced(parts);
+}
+
+/** The most wanted first: a narrow terminal cuts the rest off. */
+function barDetail(event: StepEvent, left: string): string {
+  return spaced([...essentials(event), left, speed(event)]);
+}
+
+function spaced(parts: readonly string[]): string {
+  return parts.filter(part => part !== '').join('  ');
+}
+
+function essentials(event: StepEvent): string[] {
+  const rates = new Set(Object.values(event.lr).map(significant));
+  return [`loss ${event.loss.toFixed(4)}`, `lr ${[...rates].join(' ')}`];
+}
+
+function speed({ samples, seconds }: StepEvent): string {
+  return seconds.total > 0 ? `${(samples / seconds.total).toFixed(1)} samples/s` : '';
+}
+
+function describeScores(scores: Readonly<Record<string, number>>): string {
+  return Object.entries(scores)
+    .map(([name, value]) => `${name} ${significant(value)}`)
+    .join(', ');
+}
+
+/**
+ * Time left, from the wall clock since the first step seen: that one is left out since it compiles and warms up. Counts
+ * what happens between steps, too: checkpoints and evaluation.
+ */
+function estimator(steps: number, now: () => number): (step: number) => string {
+  let first: { step: number; at: number } | undefined;
+  return step => {
+    first ??= { step, at: now() };
+    if (step === first.step || step >= steps) return '';
+    const each = (now() - first.at) / (step - first.step);
+    return `${duration((each * (steps - step)) / 1000)} left`;
+  };
+}
+
+interface Bar {
+  start(label: string, total: number, value: number): void;
+  update(value: number, detail: string): void;
+  /** Writes a line that stays, above the bar. */
+  above(text: string): void;
+  stop(): void;
+}
+
+async function openBar(stream: ConsoleStream): Promise<Bar> {
+  const { default: progress } = await import('cli-progress');
+  // Of the two kinds only this one can write lines above its bars.
+  const screen = new progress.MultiBar({
+    format: '{label} {bar} {value}/{total}  {detail}',
+    barsize: 20,
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    stream,
+    linewrap: true,
+    forceRedraw: true,
+    // The training loop decides what an interrupt means.
+    gracefulExit: false,
+  });
+  let bar: { update(value: number, payload: object): void } | undefined;
+  let drawn = 0;
+  return {
+    start(label, total, value) {
+      bar = screen.create(total, value, { label, detail: '' });
+    },
+    update(value, detail) {
+      bar?.update(value, { detail });
+      // Drawn here and not left to its timer, which does not fire while one step follows the other.
+      if (performance.now() - drawn < REDRAW_MS) return;
+      screen.update();
+      drawn = performance.now();
+    },
+    above(text) {
+      if (!screen.isActive) {
+        stream.write(`${text}\n`);
+        return;
+      }
+      screen.log(`${text}\n`);
+      screen.update();
+    },
+    stop() {
+      if (screen.isActive) screen.stop();
+    },
+  };
+}
+
+const REDRAW_MS = 50;
