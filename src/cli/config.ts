@@ -1,5 +1,12 @@
 import type { Command } from 'commander';
-import { type CommonOptions, findRecipeDir, type RecipeOptions, withCommon, withRecipe } from './options.ts';
+import {
+  type CommonOptions,
+  findRecipeDir,
+  type RecipeOptions,
+  wholeNumber,
+  withCommon,
+  withRecipe,
+} from './options.ts';
 import { createOutput } from './output.ts';
 
 /** Adds `ground config show`. */
@@ -10,7 +17,7 @@ export function register(program: Command): void {
       config
         .command('show')
         .description('print the resolved recipe of a stage, and where each value comes from')
-        .requiredOption('--stage <n>', 'which stage', Number),
+        .requiredOption('--stage <n>', 'which stage', wholeNumber),
     ),
   ).action(async (options: RecipeOptions & CommonOptions & { stage: number }) => {
     const { showRecipe } = await import('../config/show.ts');

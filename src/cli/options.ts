@@ -51,11 +51,10 @@ export function withEngine(command: Command): Command {
 export function withRecipe(command: Command): Command {
   return command
     .option('--recipe <dir>', 'folder with model.yaml and stageN.yaml', DEFAULT_RECIPE)
-    .option(
-      '--set <key=value>',
-      'override one value of the recipe by its key path (repeatable)',
-      (value: string, previous: readonly string[]) => [...previous, value],
-      [] as readonly string[],
+    .addOption(
+      new Option('--set <key=value>', 'override one value of the recipe by its key path (repeatable)')
+        .argParser((value, previous: readonly string[]) => [...previous, value])
+        .default([], 'none'),
     );
 }
 
@@ -75,4 +74,10 @@ export function findRecipeDir(recipe: string, cwd: string = process.cwd()): stri
   throw new GroundError('config', `recipe folder not found: ${candidates.join(' or ')}`, {
     hint: `--recipe names a folder with model.yaml and stageN.yaml, such as ${DEFAULT_RECIPE}`,
   });
+}
+
+/** Reads a flag's value as a whole number from 0 on. Throws `usage` on anything else. */
+export function wholeNumber(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new GroundError('usage', `expected a whole number, found "${text}"`);
 }

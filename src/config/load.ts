@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { GroundError } from '../errors.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { checkFiles } from './dependencies.ts';
 import { type ConfigFile, labelOf, placeOf, readConfigFile, valuesOf } from './file.ts';
@@ -41,8 +42,29 @@ export function loadRecipe(options: LoadOptions): Recipe {
 export function loadRecipeWithOrigins(options: LoadOptions): LoadedRecipe {
   const cwd = options.cwd ?? process.cwd();
   const label = `the recipe ${labelOf(options.recipeDir, cwd)}, stage ${options.stage}`;
-  const stageFile = readConfigFile(join(options.recipeDir, `stage${options.stage}.yaml`), cwd);
+  const path = join(options.recipeDir, `stage${options.stage}.yaml`);
+  if (!existsSync(path)) throw noSuchStage(options, cwd);
+  const stageFile = readConfigFile(path, cwd);
   return resolveRecipe(stageFile, { ...options, label, cwd, expectedStage: options.stage });
+}
+
+/** The stages for which a recipe folder has a file, in order. */
+export function stagesOf(recipeDir: string): number[] {
+  const names = existsSync(recipeDir) ? readdirSync(recipeDir) : [];
+  return names
+    .flatMap(name => /^stage(\d+)\.yaml$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+function noSuchStage({ recipeDir, stage }: LoadOptions, cwd: string): GroundError {
+  const stages = stagesOf(recipeDir);
+  return new GroundError('config', `${labelOf(recipeDir, cwd)} has no stage${stage}.yaml`, {
+    hint:
+      stages.length > 0
+        ? `its stages are ${stages.join(', ')}`
+        : 'a recipe is a folder with model.yaml and stageN.yaml',
+  });
 }
 
 /** What `resolveRecipe` needs to know beside the stage file. */

@@ -124,7 +124,7 @@ const textEncoder = section({
 
 /** The keys of a model.yaml. */
 export const modelSchema: z.ZodType<ModelConfig> = section({
-  name: text().describe('Names the model, and a run that is not named otherwise.'),
+  name: text().describe('Names the model in logs and in what is exported.'),
   tokenizer: text().describe('tokenizer.json, relative to the file that says so.'),
   image,
   global_encoder: globalEncoder.describe(

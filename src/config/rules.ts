@@ -16,7 +16,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Tasks that put regions into a question: only they send a gradient through the sampler. */
-const REGION_TASKS: readonly TaskName[] = ['dense-referring', 'reg', 'roc', 'relation'];
+const REGION_TASKS: readonly TaskName[] = ['dense-referring', 'reg', 'roc', 'relation', 'ocr'];
 
 /** Text that must fit beside the visual tokens of the largest grid. */
 const TEXT_ROOM = 16;

@@ -332,7 +332,7 @@ describe('a wrong recipe is answered with the place, what was expected and what 
       recipe/stage2.yaml:5:20  train.1: sampler gets no gradient from the tasks in data
         5 | train: [projector, sampler]
           |                    ^^^^^^^
-        = it learns from dense-referring, reg, roc, relation"
+        = it learns from dense-referring, reg, roc, relation, ocr"
     `);
   });
 

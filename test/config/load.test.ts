@@ -187,7 +187,7 @@ describe('what must be on disk', () => {
 test('a stage that does not exist is named', () => {
   const cwd = sampleFolder();
   expect(messageThrown(() => loadRecipe({ recipeDir: join(cwd, 'recipe'), stage: 7, cwd }))).toBe(
-    'cannot read recipe/stage7.yaml',
+    'recipe has no stage7.yaml',
   );
 });
 
@@ -197,7 +197,7 @@ test('a stage may change the model that it extends', () => {
   });
   expect(recipe.model.template).toBe('plain');
   expect(recipe.model.image).toEqual({
-    side: 64,
+    side: 16,
     grids: [
       [1, 1],
       [2, 1],

@@ -1,0 +1,130 @@
+import { basename, join, resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import { GroundError } from '../errors.ts';
+import type { Recipe } from '../train/recipe.ts';
+import {
+  type CommonOptions,
+  type EngineOptions,
+  findRecipeDir,
+  type RecipeOptions,
+  withCommon,
+  withEngine,
+  withRecipe,
+  withRun,
+} from './options.ts';
+import { createOutput, type Output } from './output.ts';
+
+interface TrainOptions extends CommonOptions, EngineOptions, RecipeOptions {
+  readonly stage: string;
+  readonly run?: string;
+  readonly resume?: boolean;
+  readonly fresh?: boolean;
+  readonly workers?: '0' | '1';
+}
+
+/** A worker thread cannot be started from TypeScript source. */
+const WORKERS = import.meta.url.endsWith('.ts') ? '0' : '1';
+
+/** Adds `ground train`. */
+export function register(program: Command): void {
+  const command = program
+    .command('train')
+    .description('train a stage, or several in order; an interrupted stage goes on where it stopped')
+    .requiredOption('--stage <list>', 'stages: 2, 1-3 or 0,2')
+    .option('--resume', 'go on with a stage even where `steps` has grown')
+    .option('--fresh', 'start the stages over, deleting what they have written')
+    .option('--workers <n>', 'threads that prepare batches; 0 prepares them in the main thread', 1);
+  withCommon(withEngine(withRun(withRecipe(command)))).action((options: TrainOptions) =>
+    train(options, createOutput(options)),
+  );
+}
+
+/** Checks every recipe, then trains stage by stage; stages that others start from are trained first. */
+async function train(options: TrainOptions, out: Output): Promise<void> {
+  if (options.fresh && options.resume) {
+    throw new GroundError('usage', '--fresh and --resume contradict each other', {
+      hint: 'without either, an unfinished stage goes on and a finished one is left alone',
+    });
+  }
+  const requested = parseStages(options.stage);
+  const recipeDir = findRecipeDir(options.recipe);
+  const run = options.run ?? basename(recipeDir);
+  const runDir = resolve('checkpoints', run);
+
+  const { loadRecipe } = await import('../config/load.ts');
+  const recipes = new Map<number, Recipe>();
+  const recipeOf = (stage: number): Recipe => {
+    const recipe = recipes.get(stage) ?? loadRecipe({ recipeDir, stage, overrides: options.set });
+    recipes.set(stage, recipe);
+    return recipe;
+  };
+  // All of them first: a mistake in stage 3 must not wait until stages 1 and 2 have been trained.
+  for (const stage of requested) recipeOf(stage);
+  const { expandStages } = await import('../train/curriculum.ts');
+  const stages = await expandStages(requested, recipeOf, runDir);
+
+  const { describeEngine, startEngine } = await import('../engine/engine.ts');
+  const engine = describeEngine(await startEngine({ engine: options.engine, device: options.device }));
+  const { trainStage } = await import('../train/loop.ts');
+  const { diffRecipes } = await import('../config/diff.ts');
+  const { readResolvedRecipe, recipeToYaml } = await import('../config/resolved.ts');
+  const results = [];
+  for (const stage of stages) {
+    const result = await trainStage({
+      recipe: recipeOf(stage),
+      codec: { write: recipeToYaml, read: readResolvedRecipe, diff: diffRecipes },
+      runDir,
+      run,
+      engine,
+      // What an earlier stage needs first is not what the user wants started over.
+      fresh: options.fresh === true && requested.includes(stage),
+      resume: options.resume === true,
+      workers: (options.workers ?? WORKERS) === '1' ? 1 : 0,
+      listeners: openListeners,
+      evaluate: async () => ({}),
+    });
+    results.push(result);
+  }
+  out.table(
+    ['stage', 'name', 'steps', 'first loss', 'last loss', 'seconds', 'checkpoint'],
+    results.map(r => [
+      r.stage,
+      r.name,
+      r.steps,
+      r.firstLoss?.toFixed(4),
+      r.lastLoss?.toFixed(4),
+      r.seconds.toFixed(1),
+      r.checkpoint,
+    ]),
+  );
+  out.result({ run, runDir, stages: results });
+}
+
+/** What follows a stage: the log, TensorBoard's files, and the person at the terminal. */
+async function openListeners(stageDir: string, step: number) {
+  const { combineListeners } = await import('../telemetry/events.ts');
+  const { openJsonl } = await import('../telemetry/jsonl.ts');
+  const { openTensorBoard } = await import('../telemetry/tensorboard.ts');
+  const { openConsole } = await import('../telemetry/console.ts');
+  return combineListeners([
+    await openJsonl(join(stageDir, 'metrics.jsonl'), { step }),
+    openTensorBoard(stageDir, { step }),
+    await openConsole(process.stderr, { isTTY: process.stderr.isTTY === true }),
+  ]);
+}
+
+/** "2", "1-3", "0,2-3" to stage numbers, in order, each once. Throws `usage` on anything else. */
+export function parseStages(text: string): number[] {
+  const stages = text.split(',').flatMap(part => {
+    const match = /^(\d+)(?:-(\d+))?$/.exec(part.trim());
+    const first = Number(match?.[1]);
+    const last = Number(match?.[2] ?? match?.[1]);
+    if (!match || last < first) {
+      throw new GroundError('usage', `--stage ${text}: expected stage numbers, found "${part}"`, {
+        hint: 'for example --stage 2, --stage 1-3 or --stage 0,2',
+      });
+    }
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+  return [...new Set(stages)].sort((a, b) => a - b);
+}
