@@ -19,7 +19,7 @@ interface TrainOptions extends CommonOptions, EngineOptions, RecipeOptions {
   readonly run?: string;
   readonly resume?: boolean;
   readonly fresh?: boolean;
-  readonly workers?: '0' | '1';
+  readonly workers: '0' | '1';
 }
 
 /** A worker thread cannot be started from TypeScript source. */
@@ -33,7 +33,11 @@ export function register(program: Command): void {
     .requiredOption('--stage <list>', 'stages: 2, 1-3 or 0,2')
     .option('--resume', 'go on with a stage even where `steps` has grown')
     .option('--fresh', 'start the stages over, deleting what they have written')
-    .option('--workers <n>', 'threads that prepare batches; 0 prepares them in the main thread', 1);
+    .addOption(
+      new Option('--workers <n>', 'threads that prepare batches ahead; 0: none, with the same result')
+        .choices(['0', '1'])
+        .default(WORKERS),
+    );
   withCommon(withEngine(withRun(withRecipe(command)))).action((options: TrainOptions) =>
     train(options, createOutput(options)),
   );
@@ -79,7 +83,7 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
       // What an earlier stage needs first is not what the user wants started over.
       fresh: options.fresh === true && requested.includes(stage),
       resume: options.resume === true,
-      workers: (options.workers ?? WORKERS) === '1' ? 1 : 0,
+      workers: options.workers === '1' ? 1 : 0,
       listeners: openListeners,
       evaluate: async () => ({}),
     });

@@ -40,9 +40,8 @@ export function checkFiles(recipe: Recipe, cwd: string): Complaint[] {
 
 /** The command that makes a dataset which is not there. */
 function datasetCommand(label: string): string {
-  const parent = label.replace(/\/[^/]*$/, '');
   return /scenes/.test(label)
-    ? `ground data synth --out ${parent} renders it`
+    ? `ground data synth --out ${label} renders it`
     : `ground data build --from coco --images DIR --instances FILE --captions FILE --out ${label} builds it`;
 }
 

@@ -152,7 +152,7 @@ describe('what must be on disk', () => {
         'recipe/stage2.yaml:10:15  data.0.dataset: dataset data/scenes/train does not exist',
         '  10 |   - {dataset: data/scenes/train, task: dense-referring, weight: 1}',
         '     |               ^^^^^^^^^^^^^^^^^',
-        '  = ground data synth --out data/scenes renders it',
+        '  = ground data synth --out data/scenes/train renders it',
       ].join('\n'),
     );
   });
