@@ -1,0 +1,92 @@
+/** Prepared samples to answers, and to losses: the two things evaluation asks of a model. */
+import { collate } from '../data/collate.ts';
+import type { Sample } from '../data/sample.ts';
+import type { Tokenizer } from '../data/tokenizer.ts';
+import * as tf from '../engine/tf.ts';
+import type { ModelConfig } from '../models/config.ts';
+import type { Ferret, VisualFeatures } from '../models/ferret.ts';
+import { type ConversationTensors, disposeTensors, toTensors } from '../models/tensors.ts';
+import { generateGreedy } from './generate.ts';
+import type { LossSum } from './metrics/caption.ts';
+
+/** The tokens that end an answer: the end token, and under the plain template the line break that closes it. */
+export function stopTokens(tokenizer: Tokenizer, template: ModelConfig['template']): Set<number> {
+  const stop = new Set([tokenizer.endId]);
+  const lineBreak = tokenizer.encodeContinuation('\n');
+  if (template === 'plain' && lineBreak.length === 1) stop.add(lineBreak[0] ?? tokenizer.endId);
+  return stop;
+}
+
+/** A generated answer as text, without blanks around it. */
+export interface Answer {
+  readonly text: string;
+  readonly tokens: number;
+  /** False where the limit of new tokens cut it off. */
+  readonly finished: boolean;
+}
+
+/**
+ * Greedy answers to prompts (samples prepared with `prompt`), all in one batch. A prompt and its answer never exceed
+ * the model's `max_length`, which may cut the answers short of `maxNewTokens`.
+ */
+export async function answerPrompts(
+  model: Ferret,
+  tokenizer: Tokenizer,
+  prompts: readonly Sample[],
+  maxNewTokens: number,
+): Promise<Answer[]> {
+  const generated = await withTensors(model, prompts, (tensors, visual) =>
+    generateGreedy(
+      {
+        prefill: () => model.prefill(tensors, visual),
+        decode: (tokens, cache) => model.decode(tokens, cache),
+        release: cache => model.release(cache),
+      },
+      {
+        stop: stopTokens(tokenizer, model.config.template),
+        maxNewTokens: Math.min(maxNewTokens, Math.max(0, model.config.max_length - tensors.length)),
+      },
+    ),
+  );
+  return generated.map(answer => ({
+    text: tokenizer.decode(answer.tokens).trim(),
+    tokens: answer.tokens.length,
+    finished: answer.stopped,
+  }));
+}
+
+/** The language loss of samples with their answers: the sum over supervised tokens, and their number. */
+export async function lossOf(model: Ferret, samples: readonly Sample[]): Promise<LossSum> {
+  return await withTensors(model, samples, async (tensors, visual) => {
+    const [loss, weight] = tf.tidy(() => {
+      const result = model.languageLoss(tensors, visual);
+      return [result.loss, result.weight] as const;
+    });
+    try {
+      const [sum, count] = await Promise.all([loss.data(), weight.data()]);
+      return { loss: sum[0] ?? 0, weight: count[0] ?? 0 };
+    } finally {
+      tf.dispose([loss, weight]);
+    }
+  });
+}
+
+/** Copies a batch into the engine, runs the encoders, hands both over, and frees both whatever happens. */
+async function withTensors<T>(
+  model: Ferret,
+  samples: readonly Sample[],
+  work: (tensors: ConversationTensors, visual: VisualFeatures) => Promise<T>,
+): Promise<T> {
+  const tensors = toTensors(collate(samples, model.config, { buckets: false }));
+  try {
+    const visual = model.visual(tensors);
+    try {
+      return await work(tensors, visual);
+    } finally {
+      if (visual.global) tf.dispose(visual.global);
+      if (visual.local) tf.dispose(visual.local);
+    }
+  } finally {
+    disposeTensors(tensors);
+  }
+}
