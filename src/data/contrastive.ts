@@ -197,7 +197,9 @@ function tileImagesOf(views: readonly Views[], tiles: number): Int32Array {
 
 function captionIds(text: string, tokenizer: Tokenizer, longest: number): number[] {
   const begin = tokenizer.beginId === null ? [] : [tokenizer.beginId];
-  return [...begin, ...tokenizer.encode(text).slice(0, longest - begin.length - 1), tokenizer.endId];
+  // The blank makes the first word the same token as inside an answer; CLIP's own tokenizer drops it.
+  const ids = tokenizer.encodeContinuation(` ${text}`);
+  return [...begin, ...ids.slice(0, longest - begin.length - 1), tokenizer.endId];
 }
 
 function padText(texts: readonly number[][], count: number, length: number, pad: number): Ints {

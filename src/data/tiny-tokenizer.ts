@@ -1,0 +1,85 @@
+/**
+ * The tokenizer of small recipes, as a tokenizer.json: one token a known word, one a whole number below `bins`, bytes
+ * for all else. A byte-level BPE without merges and with `ignore_merges`: a piece of text is one token where the
+ * vocabulary has it whole, else its bytes. So every text survives, and a box like " [12, 34, 56, 63]" is nine tokens.
+ */
+import { REGION_TOKEN } from './tokenizer.ts';
+
+/** Ids 0 to 3. `</s>` is 2 as in Llama. */
+const SPECIAL_TOKENS = ['<unk>', '<s>', '</s>', REGION_TOKEN] as const;
+
+/**
+ * Where text is cut. Only ASCII is told apart, so that no two regex engines (of JavaScript and of Rust) with different
+ * Unicode tables disagree; all else is bytes anyway.
+ */
+const PIECES = ', | ?\\[|\\]| ?[A-Za-z]+|[0-9]+| ?[^A-Za-z0-9 ]| ';
+
+export interface TinyVocabulary {
+  /** Numbers 0..bins-1 are one token each. */
+  readonly bins: number;
+  /** Words known inside a text, that is with a blank before them. */
+  readonly inside: readonly string[];
+  /** Words known at its beginning too. */
+  readonly first: readonly string[];
+}
+
+/** The tokenizer.json of a vocabulary, as an object. */
+export function tinyTokenizer({ bins, inside, first }: TinyVocabulary): object {
+  const characters = byteCharacters();
+  const toCharacters = (text: string): string =>
+    Array.from(new TextEncoder().encode(text), byte => characters[byte]).join('');
+  const numbers = Array.from({ length: bins }, (_, i) => String(i));
+  const words = [...new Set([...inside, ...first])].sort().map(word => ` ${word}`);
+  const tokens = [
+    ...characters,
+    ...[...numbers, ', ', ' [', ...words, ...[...new Set(first)].sort()].map(toCharacters),
+  ];
+  const vocabulary = new Map<string, number>();
+  for (const token of [...SPECIAL_TOKENS, ...tokens]) {
+    if (!vocabulary.has(token)) vocabulary.set(token, vocabulary.size);
+  }
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: SPECIAL_TOKENS.map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
+    normalizer: null,
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: PIECES }, behavior: 'Isolated', invert: false },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+      ],
+    },
+    post_processor: null,
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: true,
+      vocab: Object.fromEntries(vocabulary),
+      merges: [],
+    },
+  };
+}
+
+/** GPT-2's printable stand-in for each byte. */
+function byteCharacters(): string[] {
+  const printable = (byte: number): boolean =>
+    (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+  let next = 256;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++));
+}
