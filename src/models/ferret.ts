@@ -7,6 +7,7 @@ import { weightedRows } from '../nn/pooling.ts';
 import { ClipVision } from './clip-vision.ts';
 import type { ModelConfig } from './config.ts';
 import { ContrastiveHead, withZeroRow } from './contrastive.ts';
+import { type DecodeCache, type DecodeStep, decodeNext, prefillPrompts, releaseCache } from './decoding.ts';
 import { Dinov2 } from './dinov2.ts';
 import { blocksFor } from './layers.ts';
 import { Llama } from './llama.ts';
@@ -116,6 +117,26 @@ export class Ferret {
     });
   }
 
+  /** Reads the prompts of a batch. The caller owns the scores and the cache. */
+  prefill(batch: ConversationTensors, visual: VisualFeatures): DecodeStep {
+    const embeddings = this.embeddings(batch, visual);
+    try {
+      return prefillPrompts(this.llm, embeddings, batch.lengths);
+    } finally {
+      embeddings.dispose();
+    }
+  }
+
+  /** Appends one token to each sample, int32 [B]; frees `cache` and yields its successor. */
+  decode(tokens: tf.Tensor1D, cache: DecodeCache): DecodeStep {
+    return decodeNext(this.llm, tokens, cache);
+  }
+
+  /** Frees a cache that no `decode` will read. */
+  release(cache: DecodeCache): void {
+    releaseCache(cache);
+  }
+
   /** Mean InfoNCE of images with captions and regions with phrases. Throws without `pretraining` in the config. */
   contrastiveLoss(batch: ContrastiveTensors): tf.Scalar {
     const head = this.#contrastive;
@@ -152,11 +173,16 @@ export class Ferret {
     });
   }
 
-  /**
-   * Parameters that no loss of a kind of batch reads. They exist so that published checkpoints come and go whole, or
-   * serve the other kind.
-   */
-  unused(kind: 'conversation' | 'contrastive'): ReadonlySet<string> {
+  /** Parameters that no loss of this model reads: they exist so that published checkpoints come and go whole. */
+  get unused(): ReadonlySet<string> {
+    const conversation = this.unusedBy('conversation');
+    if (this.#contrastive === undefined) return conversation;
+    const contrastive = this.unusedBy('contrastive');
+    return new Set([...conversation].filter(name => contrastive.has(name)));
+  }
+
+  /** Parameters that the loss of one kind of batch does not read. */
+  unusedBy(kind: 'conversation' | 'contrastive'): ReadonlySet<string> {
     const { global_encoder, local_encoder } = this.config;
     const below = (prefixes: readonly string[]): string[] =>
       prefixes.flatMap(prefix => this.parameters.under(prefix).map(p => p.name));

@@ -44,6 +44,11 @@ class SamplerBlock {
 
   /** Features of the pool [regions · pool, width] -> of the anchors [regions · n, width]. */
   apply(features: tf.Tensor2D, geometry: BlockGeometry): tf.Tensor2D {
+    return tf.tidy(() => this.#pool(this.aggregated(features, geometry)));
+  }
+
+  /** What is pooled: every neighbour fused with its anchor, [regions · n, k, width]. */
+  aggregated(features: tf.Tensor2D, geometry: BlockGeometry): tf.Tensor3D {
     return tf.tidy(() => {
       const width = this.#width;
       const placed = width + 2;
@@ -69,7 +74,7 @@ class SamplerBlock {
         tf.add(gatherRows(perPoint, geometry.neighbors), tf.reshape(perAnchor, [count, 1, width])),
       );
       const normed = this.#norm.apply(tf.reshape(fusedFeatures, [count * k, width]));
-      return this.#pool(tf.reshape(normed, [count, k, width]));
+      return tf.reshape(normed, [count, k, width]);
     });
   }
 }
@@ -79,13 +84,13 @@ class SamplerBlock {
  * their features, pooled block by block into one vector for the language model.
  */
 export class RegionSampler {
-  readonly #blocks: readonly SamplerBlock[];
+  readonly blocks: readonly SamplerBlock[];
   readonly #flatten: Linear;
   readonly #output: Linear;
 
   /** `width` of the maps, `outputs` of the language model. */
   constructor(scope: Scope, config: SamplerConfig, width: number, outputs: number) {
-    this.#blocks = config.blocks.map((_, i) => new SamplerBlock(scope, i, width, config.pooling));
+    this.blocks = config.blocks.map((_, i) => new SamplerBlock(scope, i, width, config.pooling));
     const last = config.blocks[config.blocks.length - 1]?.points ?? config.points;
     this.#flatten = new Linear(
       scope.at('flatten_projector'),
@@ -100,7 +105,7 @@ export class RegionSampler {
   stages(features: tf.Tensor2D, geometry: readonly BlockGeometry[]): tf.Tensor2D[] {
     const stages: tf.Tensor2D[] = [];
     let pool = features;
-    for (const [i, block] of this.#blocks.entries()) {
+    for (const [i, block] of this.blocks.entries()) {
       pool = block.apply(pool, geometry[i] as BlockGeometry);
       stages.push(pool);
     }

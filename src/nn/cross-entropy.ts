@@ -14,7 +14,8 @@ export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Tens
       const shifted = tf.sub(logits, tf.max(logits, 1, true));
       const exponentials = tf.exp(shifted);
       const total = tf.sum(exponentials, 1, true);
-      const wanted = tf.oneHot(targets, classes, 1, 0, 'float32');
+      // Cast afterwards: asked for float32, the wasm kernel writes the bits of integers.
+      const wanted = tf.cast(tf.oneHot(targets, classes), 'float32');
       const hit = tf.sum(tf.mul(wanted, shifted), 1, true);
       const loss = tf.reshape(tf.sub(tf.log(total), hit), [rows]);
       return { value: loss, saved: [exponentials, total, wanted] };
