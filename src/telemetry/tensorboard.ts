@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
@@ -52,8 +52,7 @@ export function openTensorBoard(dir: string, options: TensorBoardOptions): RunLi
   } catch (thrown) {
     throw ioError(thrown, 'create', dir);
   }
-  const unix = String(Math.floor(now())).padStart(10, '0');
-  const file = openAppend(join(dir, `events.out.tfevents.${unix}.${hostname()}.${process.pid}.${opened++}`));
+  const file = openAppend(join(dir, fileName(dir, now())));
   const write = (step: number, what: Event['what']) => {
     const event = create(EventSchema, { wallTime: now(), step: BigInt(step), what });
     file.write(frameRecord(toBinary(EventSchema, event)));
@@ -118,4 +117,16 @@ export function openTensorBoard(dir: string, options: TensorBoardOptions): RunLi
       file.close();
     },
   };
+}
+
+/**
+ * TensorBoard reads the files of a folder in the order of their names, which begin with the time: one that goes on after
+ * another, be it within the same second or after the clock was set back, must come after it.
+ */
+function fileName(dir: string, now: number): string {
+  const earlier = readdirSync(dir).map(name =>
+    Number(/^events\.out\.tfevents\.(\d+)\./.exec(name)?.[1] ?? 0),
+  );
+  const unix = Math.max(Math.floor(now), ...earlier.map(time => time + 1));
+  return `events.out.tfevents.${String(unix).padStart(10, '0')}.${hostname()}.${process.pid}.${opened++}`;
 }
