@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** A file that the engine needs, and how long it was when `ground setup` checked it. */
@@ -32,7 +32,8 @@ export interface InstalledEngine {
 /** The folder of everything `ground` keeps outside its checkout: $XDG_CACHE_HOME/ground, or ~/.cache/ground. */
 export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
   const base = env.XDG_CACHE_HOME;
-  return join(base !== undefined && base !== '' ? base : join(homedir(), '.cache'), 'ground');
+  // The XDG specification says to ignore a relative path.
+  return join(base !== undefined && isAbsolute(base) ? base : join(homedir(), '.cache'), 'ground');
 }
 
 /** The addon's C++ sources; the published package carries them beside the compiled program. */
@@ -72,20 +73,27 @@ function folderEnd(sourceHash: string): string {
 export function findInstalled(cache = cacheDir(), sourceHash = nativeSourceHash()): InstalledEngine[] {
   return engineFolders(cache)
     .filter(name => name.endsWith(folderEnd(sourceHash)))
-    .map(name => JSON.parse(readFileSync(join(cache, name, 'engine.json'), 'utf8')) as InstalledEngine)
+    .flatMap(name => readManifest(join(cache, name)) ?? [])
     .sort((a, b) => b.created - a.created);
 }
 
-/** Folders of engines that were built from other sources: they do not fit this program. */
+/** Folders of engines that do not fit this program: built from other sources, or unreadable. */
 export function findStale(cache = cacheDir(), sourceHash = nativeSourceHash()): string[] {
-  return engineFolders(cache).filter(name => !name.endsWith(folderEnd(sourceHash)));
+  return engineFolders(cache).filter(
+    name => !name.endsWith(folderEnd(sourceHash)) || !readManifest(join(cache, name)),
+  );
 }
 
 function engineFolders(cache: string): string[] {
-  if (!existsSync(cache)) return [];
-  return readdirSync(cache).filter(
-    name => name.startsWith('engine-') && existsSync(join(cache, name, 'engine.json')),
-  );
+  return existsSync(cache) ? readdirSync(cache).filter(name => name.startsWith('engine-')) : [];
+}
+
+function readManifest(dir: string): InstalledEngine | undefined {
+  try {
+    return JSON.parse(readFileSync(join(dir, 'engine.json'), 'utf8')) as InstalledEngine;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <utility>
-#include <vector>
 
 namespace ground {
 namespace {
@@ -85,8 +84,6 @@ Session::Session(Napi::Env env, const SessionOptions& options) {
     break;
   }
 }
-
-Session::~Session() { tensors_.clear(); }
 
 int64_t Session::Add(TensorHandle handle) {
   const int64_t id = next_id_++;

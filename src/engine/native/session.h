@@ -23,7 +23,6 @@ class Session {
  public:
   // Throws a JavaScript error when libtensorflow refuses (bad device, out of memory).
   Session(Napi::Env env, const SessionOptions& options);
-  ~Session();
 
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -41,7 +40,7 @@ class Session {
   const std::string& gpu_name() const { return gpu_name_; }
 
  private:
-  Context context_;  // first, so that it outlives the handles
+  Context context_;  // before the handles, so that it outlives them
   std::unordered_map<int64_t, TensorHandle> tensors_;
   int64_t next_id_ = 0;
   bool has_gpu_ = false;

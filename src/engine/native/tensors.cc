@@ -9,6 +9,9 @@
 namespace ground {
 namespace {
 
+// Far beyond any memory, and no size in bytes overflows below it.
+constexpr size_t kMaxElements = size_t{1} << 48;
+
 struct Bytes {
   const char* data;
   size_t size;
@@ -98,7 +101,11 @@ int64_t CreateTensor(Napi::Env env, Session& session, const Napi::Array& shape, 
   for (size_t i = 0; i < dims.size(); ++i) {
     dims[i] = shape.Get(static_cast<uint32_t>(i)).ToNumber().Int64Value();
     if (dims[i] < 0) throw Napi::RangeError::New(env, "createTensor: a dimension is negative");
-    count *= static_cast<size_t>(dims[i]);
+    const auto size = static_cast<size_t>(dims[i]);
+    if (size > 0 && count > kMaxElements / size) {
+      throw Napi::RangeError::New(env, "createTensor: the shape has too many elements");
+    }
+    count *= size;
   }
   const Tensor tensor = dtype == TF_STRING ? StringTensor(env, dims, count, values)
                                            : NumberTensor(env, dims, count, dtype, values);
