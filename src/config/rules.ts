@@ -294,6 +294,14 @@ export const startsFromEarlierStage: Rule = ({ stage }) => {
   return [{ key: ['from'], message: `stage ${stage.stage} cannot start from ${stage.from}` }];
 };
 
+/** Held-out data is asked questions and scored by the answers; contrastive pairs have none. */
+export const heldOutDataAsksQuestions: Rule = ({ stage }) =>
+  stage.eval.data.flatMap(({ task }, i) =>
+    task === 'contrastive'
+      ? [{ key: ['eval', 'data', i, 'task'], message: 'contrastive has no questions to score' }]
+      : [],
+  );
+
 const RULES: readonly Rule[] = [
   sideIsMultipleOfPatches,
   headsDivideWidth,
@@ -313,6 +321,7 @@ const RULES: readonly Rule[] = [
   pretrainingIsDescribed,
   trainedModulesGetGradient,
   startsFromEarlierStage,
+  heldOutDataAsksQuestions,
 ];
 
 /** What every rule has to say about a recipe. */

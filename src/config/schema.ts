@@ -60,7 +60,13 @@ export const stageSchema = section({
     .min(1, 'at least one parameter group')
     .describe('Parameter groups that train, as prefixes of parameter names; everything else is frozen.'),
   copy: z
-    .array(section({ from: text(), to: text() }), 'a list of {from, to}')
+    .array(
+      section({
+        from: text().describe('Group that is copied.'),
+        to: text().describe('Group that starts as the copy.'),
+      }),
+      'a list of {from, to}',
+    )
     .default([])
     .describe('Groups that start this stage as a copy of another, {from: group, to: group}.'),
   lr: learningRates,

@@ -366,6 +366,19 @@ describe('a wrong recipe is answered with the place, what was expected and what 
     `);
   });
 
+  test('contrastive pairs as held-out data', () => {
+    expect(
+      complaintsAbout({
+        stage: [['steps: 400', 'steps: 400\neval: {data: [{dataset: data/val, task: contrastive}]}']],
+      }),
+    ).toMatchInlineSnapshot(`
+      "a problem in the recipe recipe, stage 2
+      recipe/stage2.yaml:13:41  eval.data.0.task: contrastive has no questions to score
+        13 | eval: {data: [{dataset: data/val, task: contrastive}]}
+           |                                         ^^^^^^^^^^^"
+    `);
+  });
+
   test("a stage number that is not the file's", () => {
     expect(
       complaintsAbout({

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { checkFiles } from '../../src/config/dependencies.ts';
 import { loadRecipe } from '../../src/config/load.ts';
 import { readResolvedRecipe, recipeToYaml } from '../../src/config/resolved.ts';
 import type { Recipe } from '../../src/train/recipe.ts';
@@ -61,6 +62,11 @@ describe.each(shipped)('$recipe, stage $stage', ({ recipe: name, stage }) => {
   test('reads back from its resolved form unchanged', () => {
     expect(roundTrip(recipe())).toEqual(recipe());
   });
+});
+
+test('the tiny recipe has the tokenizer that it ships with', () => {
+  const recipe = loadRecipe({ recipeDir: join(CONFIGS, 'ferret-v2-tiny'), stage: 0, files: 'ignore' });
+  expect(checkFiles(recipe, CONFIGS).filter(({ key }) => key[0] === 'model')).toEqual([]);
 });
 
 test('the full recipe has the fourteen grids of the paper', () => {
