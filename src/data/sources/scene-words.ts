@@ -24,8 +24,8 @@ export interface SeenPart extends PlacedPart {
 const LEAD = 0.08;
 /** Objects overlap in words when they share this part of the smaller one's pixels. */
 const OVERLAP = 0.08;
-/** One direction must outweigh the other by this factor to be said. */
-const CLEAR = 1.3;
+/** A direction is left unsaid where the other outweighs it by this factor. */
+const CLEAR = 1.5;
 
 type Trait = 'colour' | 'size' | 'texture';
 /** Sets of traits, fewest words first. */
@@ -100,35 +100,28 @@ function nounPhrase(part: ScenePart, traits: readonly Trait[]): string {
   return words.join(' ');
 }
 
-/** At most one clear relation for every two objects, said from either side. */
-export function relationsOf(random: Random, seen: readonly SeenPart[]): Relation[] {
-  const relations: Relation[] = [];
-  for (const [a, first] of seen.entries()) {
-    for (const [b, second] of seen.entries()) {
-      if (b <= a) continue;
-      const [subject, object] = random.next() < 0.5 ? [a, b] : [b, a];
-      const isFirst = subject === a;
-      const forth = predicateOf(isFirst ? first : second, isFirst ? second : first);
-      if (forth) relations.push({ subject, predicate: forth, object });
-      // "inside" holds in one direction only.
-      else if (isInside(isFirst ? second : first, isFirst ? first : second)) {
-        relations.push({ subject: object, predicate: 'inside', object: subject });
-      }
-    }
-  }
-  return relations;
+/**
+ * All relations between two objects, each said from both sides. What lies diagonally is both beside and above (or
+ * below): only where two objects stand in one relation is that relation beyond doubt.
+ */
+export function relationsOf(seen: readonly SeenPart[]): Relation[] {
+  return seen.flatMap((a, subject) =>
+    seen.flatMap((b, object) =>
+      subject === object ? [] : predicatesOf(a, b).map(predicate => ({ subject, predicate, object })),
+    ),
+  );
 }
 
-function predicateOf(a: SeenPart, b: SeenPart): Predicate | null {
-  if (isInside(a, b)) return 'inside';
-  if (isInside(b, a)) return null;
+function predicatesOf(a: SeenPart, b: SeenPart): Predicate[] {
+  if (isInside(a, b)) return ['inside'];
+  if (isInside(b, a)) return [];
   const shared = sharedShare(a.coverage, b.coverage);
-  if (shared >= OVERLAP) return 'overlapping';
-  if (shared > 0) return null;
+  if (shared > 0) return shared >= OVERLAP ? ['overlapping'] : [];
   const [dx, dy] = between(a.box, b.box);
-  if (Math.abs(dx) > CLEAR * Math.abs(dy)) return dx > 0 ? 'left of' : 'right of';
-  if (Math.abs(dy) > CLEAR * Math.abs(dx)) return dy > 0 ? 'above' : 'below';
-  return null;
+  const predicates: Predicate[] = [];
+  if (Math.abs(dx) * CLEAR > Math.abs(dy)) predicates.push(dx > 0 ? 'left of' : 'right of');
+  if (Math.abs(dy) * CLEAR > Math.abs(dx)) predicates.push(dy > 0 ? 'above' : 'below');
+  return predicates;
 }
 
 /** Whether all of `a` lies within the outline of `b`, a shape that can hold something. */

@@ -1,0 +1,279 @@
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import type { CocoReport } from '../data/sources/coco.ts';
+import type { ScenePreset } from '../data/sources/scene-options.ts';
+import { GroundError } from '../errors.ts';
+import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
+import { type CommonOptions, withCommon } from './options.ts';
+import { createOutput, type Output } from './output.ts';
+import { openProgress, type Progress } from './progress.ts';
+
+interface SynthFlags extends CommonOptions {
+  readonly out: string;
+  readonly count: string;
+  readonly seed: string;
+  readonly preset: ScenePreset;
+  readonly size?: string;
+  readonly objects?: string;
+  readonly scale?: string;
+  readonly split?: string;
+  readonly overwrite?: boolean;
+}
+
+interface BuildFlags extends CommonOptions {
+  readonly from: 'coco';
+  readonly images: string;
+  readonly instances?: string;
+  readonly captions?: string;
+  readonly out: string;
+  readonly limit?: string;
+  readonly masks: boolean;
+  readonly overwrite?: boolean;
+}
+
+interface PreviewFlags extends CommonOptions {
+  readonly out: string;
+  readonly count: string;
+  readonly columns: string;
+  readonly side: string;
+  readonly seed?: string;
+}
+
+/** Adds `ground data synth`, `build`, `validate`, `inspect` and `preview`. */
+export function register(program: Command): void {
+  const data = program.command('data').description('make datasets, and look at them');
+
+  withCommon(
+    data
+      .command('synth')
+      .description('render annotated scenes: a dataset that needs no download')
+      .requiredOption('--out <dir>', 'folder of the dataset')
+      .option('--count <n>', 'how many scenes', '1000')
+      .option('--seed <n>', 'the same seed gives the same scenes', '0')
+      .addOption(
+        new Option('--preset <name>', 'how crowded they are')
+          .choices(['easy', 'normal', 'hard'])
+          .default('normal'),
+      )
+      .option('--size <sizes>', 'pixels: 96, 96x64, or several with commas')
+      .option('--objects <min-max>', 'objects a scene')
+      .option('--scale <min-max>', "side of an object as a share of the image's shorter side")
+      .option(
+        '--split <name=n,...>',
+        'several datasets in sub-folders instead of --count, no scene in two of them',
+      )
+      .option('--overwrite', 'replace a dataset that is already there'),
+  ).action(synth);
+
+  withCommon(
+    data
+      .command('build')
+      .description('annotation files and images to a dataset')
+      .addOption(
+        new Option('--from <format>', 'format of the annotations').choices(['coco']).makeOptionMandatory(),
+      )
+      .requiredOption('--images <dir>', 'folder of the images')
+      .option('--instances <file>', 'JSON with boxes, masks and categories')
+      .option('--captions <file>', 'JSON with captions')
+      .requiredOption('--out <dir>', 'folder of the dataset')
+      .option('--limit <n>', 'at most so many images')
+      .option('--no-masks', 'leave the masks out')
+      .option('--overwrite', 'replace a dataset that is already there'),
+  ).action(build);
+
+  withCommon(
+    data.command('validate').description('check every shard and every row').argument('<dir>', 'the dataset'),
+  ).action(validate);
+
+  withCommon(
+    data.command('inspect').description('count what is in a dataset').argument('<dir>', 'the dataset'),
+  ).action(inspect);
+
+  withCommon(
+    data
+      .command('preview')
+      .description('draw a contact sheet: images with masks, boxes, phrases and captions')
+      .argument('<dir>', 'the dataset')
+      .requiredOption('--out <file>', 'PNG to write')
+      .option('--count <n>', 'how many images', '12')
+      .option('--columns <n>', 'images in a row', '4')
+      .option('--side <pixels>', 'size of an image', '320')
+      .option('--seed <n>', 'draw the images at random instead of taking the first'),
+  ).action(preview);
+}
+
+async function synth(flags: SynthFlags): Promise<void> {
+  const { buildScenes } = await import('../data/build.ts');
+  const out = createOutput(flags);
+  const seed = parseWhole('--seed', flags.seed, 0);
+  const scenes = {
+    preset: flags.preset,
+    ...(flags.size === undefined ? {} : { sizes: parseSizes('--size', flags.size) }),
+    ...(flags.objects === undefined ? {} : { objects: parseRange('--objects', flags.objects) }),
+    ...(flags.scale === undefined ? {} : { scale: parseRange('--scale', flags.scale) }),
+  };
+  const parts =
+    flags.split === undefined
+      ? [{ dir: flags.out, count: parseWhole('--count', flags.count, 1), split: {} }]
+      : parseSplits('--split', flags.split).map(({ name, count }) => {
+          return { dir: join(flags.out, name), count, split: { split: name } };
+        });
+  const built = [];
+  for (const { dir, count, split } of parts) {
+    const manifest = await withProgress(`rendering ${dir}`, 'scenes', onProgress =>
+      buildScenes({
+        out: dir,
+        count,
+        seed,
+        scenes: { ...scenes, ...split },
+        overwrite: flags.overwrite === true,
+        onProgress,
+      }),
+    );
+    out.line(`${dir}: ${manifest.rows} scenes in ${shards(manifest.shards.length)}`);
+    built.push({ dir: resolve(dir), rows: manifest.rows, shards: manifest.shards.length });
+  }
+  out.result({ datasets: built });
+}
+
+async function build(flags: BuildFlags): Promise<void> {
+  const { buildCoco } = await import('../data/build.ts');
+  const out = createOutput(flags);
+  const { images, instances, captions, masks, overwrite } = flags;
+  const limit = flags.limit === undefined ? undefined : parseWhole('--limit', flags.limit, 1);
+  const { manifest, report } = await withProgress('building', 'images', onProgress =>
+    buildCoco({
+      images,
+      instances,
+      captions,
+      limit,
+      masks,
+      out: flags.out,
+      overwrite: overwrite === true,
+      onProgress,
+    }),
+  );
+  out.line(`${flags.out}: ${manifest.rows} images in ${shards(manifest.shards.length)}`);
+  printReport(out, report);
+  out.result({ dir: resolve(flags.out), rows: manifest.rows, shards: manifest.shards.length, report });
+}
+
+function printReport(out: Output, { skipped, mended, ...counts }: CocoReport): void {
+  out.line(
+    `${counts.objects} objects (${counts.crowds} crowds), ${counts.masks} masks, ${counts.captions} captions`,
+  );
+  for (const [title, reasons] of Object.entries({ 'left out': skipped, mended })) {
+    const entries = Object.entries(reasons);
+    if (entries.length > 0) out.table([title, 'times'], entries);
+  }
+}
+
+async function validate(dir: string, flags: CommonOptions): Promise<void> {
+  const [{ validateDataset }, { readManifest }] = await Promise.all([
+    import('../data/validate.ts'),
+    import('../data/manifest.ts'),
+  ]);
+  const out = createOutput(flags);
+  const { rows } = await readManifest(dir);
+  const report = await withProgress('checking', 'rows', onProgress =>
+    validateDataset(dir, done => onProgress(done, rows)),
+  );
+  for (const { shard, row, id, problem } of report.problems) {
+    out.line(`${shard}${row === null ? '' : ` row ${row}`}${id === null ? '' : ` (${id})`}: ${problem}`);
+  }
+  out.result({ dir: resolve(dir), ...report });
+  const found = report.problems.length;
+  out.line(`${rows} rows in ${shards(report.shards)}, ${found} problem${found === 1 ? '' : 's'}`);
+  if (found > 0) process.exitCode = 1;
+}
+
+async function inspect(dir: string, flags: CommonOptions): Promise<void> {
+  const [{ inspectDataset }, { openDataset }] = await Promise.all([
+    import('../data/inspect.ts'),
+    import('../data/dataset.ts'),
+  ]);
+  const out = createOutput(flags);
+  const dataset = await openDataset(dir);
+  try {
+    const { labels, predicates, areas, builder, source, ...rest } = await withProgress(
+      'reading',
+      'rows',
+      onProgress => inspectDataset(dataset, done => onProgress(done, dataset.rows)),
+    );
+    out.result({ dir: resolve(dir), builder, source, ...rest, areas, labels, predicates });
+    out.line(`${dir}: made by ${builder.name} (ground ${builder.version}) from ${JSON.stringify(source)}`);
+    const { rows, bytes, objects, crowds, masks, namedAlone, shards: files, ...spreads } = rest;
+    out.line(`${rows} rows, ${shards(files)}, ${(bytes / 2 ** 20).toFixed(1)} MB`);
+    out.line(`${objects} objects: ${namedAlone} named alone, ${masks} with masks, ${crowds} crowds`);
+    out.line(`box areas: ${areas.small} below 32², ${areas.medium} below 96², ${areas.large} above`);
+    const number = (value: number) => Number(value.toFixed(3));
+    out.table(
+      ['', 'min', 'median', 'mean', 'max'],
+      Object.entries(spreads).map(([name, spread]) => [
+        name,
+        number(spread.min),
+        number(spread.median),
+        number(spread.mean),
+        number(spread.max),
+      ]),
+    );
+    for (const [title, counts] of Object.entries({ label: labels, relation: predicates })) {
+      const entries = Object.entries(counts);
+      if (entries.length > 0) out.table([title, 'count'], entries);
+    }
+  } finally {
+    await dataset.close();
+  }
+}
+
+async function preview(dir: string, flags: PreviewFlags): Promise<void> {
+  const [{ previewDataset }, { openDataset }, { ioError }] = await Promise.all([
+    import('../data/preview.ts'),
+    import('../data/dataset.ts'),
+    import('../atomic.ts'),
+  ]);
+  if (!flags.out.toLowerCase().endsWith('.png')) {
+    throw new GroundError('usage', `--out "${flags.out}" is no PNG file`, {
+      hint: 'give a name that ends in .png',
+    });
+  }
+  const out = createOutput(flags);
+  const dataset = await openDataset(dir);
+  try {
+    const png = await previewDataset(dataset, {
+      count: parseWhole('--count', flags.count, 1),
+      columns: parseWhole('--columns', flags.columns, 1),
+      side: parseWhole('--side', flags.side, 1),
+      ...(flags.seed === undefined ? {} : { seed: parseWhole('--seed', flags.seed, 0) }),
+    });
+    await writeFile(flags.out, png).catch(thrown => {
+      throw ioError(thrown, 'write', flags.out);
+    });
+  } finally {
+    await dataset.close();
+  }
+  out.line(`wrote ${flags.out}`);
+  out.result({ file: resolve(flags.out) });
+}
+
+/** Runs `work` with a progress that opens at its first sign, which tells how much there is to do. */
+async function withProgress<T>(
+  label: string,
+  unit: string,
+  work: (onProgress: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
+  let opening: Promise<Progress> | undefined;
+  try {
+    return await work((done, total) => {
+      opening ??= openProgress({ label, unit, total });
+      opening.then(progress => progress.update(done));
+    });
+  } finally {
+    (await opening)?.stop();
+  }
+}
+
+function shards(count: number): string {
+  return `${count} shard${count === 1 ? '' : 's'}`;
+}
