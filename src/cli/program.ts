@@ -13,7 +13,11 @@ interface CommandModule {
 const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   setup: () => import('./setup.ts'),
   doctor: () => import('./doctor.ts'),
+  data: () => import('./data.ts'),
   train: () => import('./train.ts'),
+  eval: () => import('./eval.ts'),
+  export: () => import('./export.ts'),
+  checkpoints: () => import('./checkpoints.ts'),
   config: () => import('./config.ts'),
 };
 

@@ -69,6 +69,7 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
 
   const { describeEngine, startEngine } = await import('../engine/engine.ts');
   const engine = describeEngine(await startEngine({ engine: options.engine, device: options.device }));
+  const { evaluateStage } = await import('../eval/stage.ts');
   const { trainStage } = await import('../train/loop.ts');
   const { diffRecipes } = await import('../config/diff.ts');
   const { readResolvedRecipe, recipeToYaml } = await import('../config/resolved.ts');
@@ -85,7 +86,7 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
       resume: options.resume === true,
       workers: options.workers === '1' ? 1 : 0,
       listeners: openListeners,
-      evaluate: async () => ({}),
+      evaluate: evaluateStage,
     });
     results.push(result);
   }
