@@ -28,7 +28,9 @@ export interface SizedRecording {
 export function unifyRecordings(recordings: readonly SizedRecording[]): SymbolicGraph {
   const [first] = recordings;
   if (!first) throw new GroundError('export', 'there is no recording to export');
-  const variables = recordings.length === 1 ? [] : Object.keys(first.sizes);
+  const variables = Object.keys(first.sizes).filter(name =>
+    recordings.some(r => r.sizes[name] !== first.sizes[name]),
+  );
   const solve = (values: readonly number[]): Extent | undefined => fitAffine(values, recordings, variables);
   const all = recordings.map(r => r.recording);
   checkSameLength(recordings);

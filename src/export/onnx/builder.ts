@@ -1,6 +1,6 @@
 import type { RecordedType } from '../../engine/record.ts';
 import { GroundError } from '../../errors.ts';
-import { combine, describeExtent, type Extent, isAffine, type SymbolicValue } from '../symbolic.ts';
+import { describeExtent, type Extent, isAffine, type SymbolicValue } from '../symbolic.ts';
 
 /** Element types of ONNX tensors in use here, with ONNX's numbers. */
 export const ONNX_TYPES = { float32: 1, int32: 6, int64: 7, bool: 9 } as const;
@@ -176,18 +176,22 @@ export class GraphBuilder {
     });
   }
 
-  /** The size of a variable, read off an axis of an input. */
+  /** The size of a variable, from an axis of an input whose length is factor·variable + base. */
   #variable(variable: string): string {
-    const alone: Extent = { base: 0, terms: [{ variable, factor: 1 }] };
     for (const { name, shape } of this.#inputs) {
-      const axis = shape.findIndex(extent => combine(extent, alone, -1) === 0);
-      if (axis >= 0) {
-        return this.#share(`variable ${variable}`, () =>
-          this.node('Shape', [name], { start: BigInt(axis), end: BigInt(axis + 1) }),
-        );
-      }
+      const axis = shape.findIndex(
+        e => isAffine(e) && e.terms.length === 1 && e.terms[0]?.variable === variable,
+      );
+      const extent = shape[axis];
+      if (!isAffine(extent)) continue;
+      const factor = extent.terms[0]?.factor ?? 1;
+      return this.#share(`variable ${variable}`, () => {
+        const length = this.node('Shape', [name], { start: BigInt(axis), end: BigInt(axis + 1) });
+        const multiple = extent.base === 0 ? length : this.node('Sub', [length, this.ints([extent.base])]);
+        return factor === 1 ? multiple : this.node('Div', [multiple, this.ints([factor])]);
+      });
     }
-    throw new GroundError('export', `no input has an axis of length ${variable}`);
+    throw new GroundError('export', `no input has an axis whose length tells the number of ${variable}`);
   }
 
   #share(key: string, make: () => string): string {

@@ -69,17 +69,25 @@ function liveParts(graph: SymbolicGraph): { calls: SymbolicCall[]; used: Readonl
 }
 
 function addConstant(g: GraphBuilder, constant: SymbolicConstant): string {
-  const { dtype, stored, shape } = constant;
+  const { dtype, stored, shape, name } = constant;
+  const axes = shape.flatMap((extent, axis) => (isAffine(extent) ? [axis] : []));
   const read = (): Uint8Array => {
     const values = constant.read();
     return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   };
+  if (axes.length > 0) {
+    const values = constant.read();
+    const [first = 0] = values;
+    // A block of zeros or ones of any size needs no table, and so has no largest size.
+    if (values.every(value => value === first)) {
+      return g.node('Expand', [g.scalar(first, dtype), g.extents(shape)]);
+    }
+  }
   const bytes = stored.reduce((n, length) => n * length, dtype === 'bool' ? 1 : 4);
   const whole =
-    constant.name === undefined && bytes <= SHARED_CONSTANT_BYTES
+    name === undefined && bytes <= SHARED_CONSTANT_BYTES
       ? g.constant(dtype, stored, read())
-      : g.initializer(constant.name ?? `table_${constant.id}`, dtype, stored, read);
-  const axes = shape.flatMap((extent, axis) => (isAffine(extent) ? [axis] : []));
+      : g.initializer(name ?? `table_${constant.id}`, dtype, stored, read);
   return g.slice(
     whole,
     axes.map(() => 0),
