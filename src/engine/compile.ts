@@ -62,6 +62,9 @@ interface Recorded {
 
 let functionsMade = 0;
 
+/** Type attributes that tfjs leaves to the eager runtime to infer from the first input; a graph must have them. */
+const IMPLIED_TYPES: Readonly<Record<string, string>> = { ExpandDims: 'T' };
+
 function record(
   backend: BackendAccess,
   key: string,
@@ -73,13 +76,15 @@ function record(
   const recorder = new Recorder(real, inputIds, inputs);
   backend.binding = { ...real, ...recorder.calls };
   let outputs: tf.Tensor[];
+  let outputNodes: string[];
   try {
     outputs = tf.tidy(f);
+    // Asking for the numbers writes values that tfjs has kept back: that too must be recorded.
+    outputNodes = backend.getInputTensorIds(outputs).map(id => recorder.outputNode(id));
   } finally {
     backend.binding = real;
   }
   const name = `ground_${key.replace(/\W/g, '_')}_${functionsMade++}`;
-  const outputNodes = backend.getInputTensorIds(outputs).map(id => recorder.outputNode(id));
   const captured = recorder.captured;
   real.registerFunction(name, encodeGraph(recorder.nodes), recorder.inputNodes, outputNodes);
   return {
@@ -135,6 +140,10 @@ class Recorder {
     const made = this.#binding.executeOp(op, attributes, inputIds, outputs);
     const sources = inputIds.map(id => this.#source(id));
     const attrs = Object.fromEntries(attributes.map(a => [a.name, graphAttribute(this.#binding, op, a)]));
+    const implied = IMPLIED_TYPES[op];
+    if (implied !== undefined && !attrs[implied]) {
+      attrs[implied] = { kind: 'type', value: this.#binding.tensorDtype(inputIds[0] as number) };
+    }
     const name = this.#add(op, sources, attrs);
     for (const [i, metadata] of made.entries()) {
       this.#sourceOf.set(metadata.id, i === 0 ? name : `${name}:${i}`);
@@ -151,7 +160,9 @@ class Recorder {
 
   /** The node that yields tensor `id` as an output of the graph: an Identity, since an input may be an output too. */
   outputNode(id: number): string {
-    return this.#add('Identity', [this.#source(id)], {});
+    return this.#add('Identity', [this.#source(id)], {
+      T: { kind: 'type', value: this.#binding.tensorDtype(id) },
+    });
   }
 
   #source(id: number): string {

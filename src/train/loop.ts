@@ -35,7 +35,7 @@ export interface StageOptions {
   /** The user asked to resume: a longer `steps` is then no other recipe. */
   readonly resume: boolean;
   /** Worker threads that prepare batches; 0 prepares them in this thread, with the same result. */
-  readonly workers: number;
+  readonly workers: 0 | 1;
   /** Opens what follows the stage (files, console), knowing the step from which it goes on. */
   readonly listeners: (stageDir: string, step: number) => Promise<RunListener>;
   readonly evaluate: Evaluate;
@@ -116,7 +116,8 @@ async function runSteps(
     trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
   }
   const loader = await openLoader({
-    recipe,
+    model: recipe.model,
+    stage,
     workers: options.workers,
     ...(progress.loader ? { position: progress.loader } : {}),
   });
@@ -157,7 +158,8 @@ async function runSteps(
     let checkpoint = start.kind === 'fresh' ? '' : start.checkpoint.path;
     while (progress.step < stage.steps) {
       const stepBegan = performance.now();
-      const { batches, position, waitSeconds } = await loader.next();
+      const { batches, position, skipped, waitSeconds } = await loader.next();
+      for (const message of skipped) emit({ type: 'note', message });
       const computeBegan = performance.now();
       const result = trainStep.run(batches, progress.step);
       const computed = performance.now();
