@@ -1,0 +1,151 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { PixelBox } from '../data/box.ts';
+import type { Region } from '../data/conversation.ts';
+import type { ImageInput } from '../data/image.ts';
+import { GroundError } from '../errors.ts';
+import type { PredictResult } from '../eval/predict.ts';
+import { type ModelOptions, openModel, withModel } from './model.ts';
+import { type CommonOptions, type EngineOptions, wholeNumber, withCommon, withEngine } from './options.ts';
+import { createOutput, type Output } from './output.ts';
+
+interface PredictOptions extends CommonOptions, EngineOptions, ModelOptions {
+  readonly image: string;
+  readonly prompt: string;
+  readonly ground?: boolean;
+  readonly maxTokens: number;
+  readonly out?: string;
+}
+
+/** Adds `ground predict`. */
+export function register(program: Command): void {
+  // One list for both flags: regions fill the prompt's <region>s in the order in which they were given.
+  const regions: Region[] = [];
+  const add = (region: Region): void => {
+    regions.push(region);
+  };
+  const command = program
+    .command('predict')
+    .description('answer one prompt about one image')
+    .requiredOption('--image <file>', 'JPEG, PNG or WebP')
+    .requiredOption('--prompt <text>', 'the question; <region> stands for a --box or --point')
+    .option('--box <x1,y1,x2,y2>', 'a region, pixels of the image (repeatable)', text => add(parseBox(text)))
+    .option('--point <x,y>', 'a point, pixels of the image (repeatable)', text => add(parsePoint(text)))
+    .option('--ground', "append the stage's grounding prompt, which asks for boxes")
+    .option('--max-tokens <n>', 'longest answer', wholeNumber, 128)
+    .option('--out <file>', 'write the image there with the boxes of the answer drawn on it, as a PNG');
+  withCommon(withEngine(withModel(command))).action((options: PredictOptions) =>
+    run(options, regions, createOutput(options)),
+  );
+}
+
+async function run(options: PredictOptions, regions: readonly Region[], out: Output): Promise<void> {
+  const { predict, questionPieces } = await import('../eval/predict.ts');
+  // Mistakes in the question come before the seconds that loading a model takes.
+  questionPieces(options.prompt, regions);
+  const image = await readImage(options.image);
+  const inference = await openModel(options, out);
+  try {
+    const result = await predict({
+      inference,
+      image,
+      prompt: options.prompt,
+      regions,
+      ground: options.ground === true,
+      maxNewTokens: options.maxTokens,
+    });
+    report(result, out);
+    if (options.out !== undefined) await writeDrawing(options.out, image, regions, result.boxes, out);
+    const groundingPrompt = inference.recipe.stage.grounding_prompt;
+    if (result.boxes.length === 0 && groundingPrompt !== '' && !options.ground) {
+      out.note(`no box in the answer; --ground asks for boxes ("${groundingPrompt}")`);
+    }
+    out.result({ checkpoint: inference.checkpoint, ...result, out: options.out ?? null });
+  } finally {
+    inference.dispose();
+  }
+}
+
+function report({ answer, boxes, finished }: PredictResult, out: Output): void {
+  out.line(answer);
+  if (boxes.length > 0) {
+    out.line();
+    out.table(
+      ['box', 'x1', 'y1', 'x2', 'y2'],
+      boxes.map(({ x1, y1, x2, y2 }, i) => [i, x1, y1, x2, y2]),
+    );
+  }
+  if (!finished) out.note('the answer was cut off; --max-tokens allows a longer one');
+}
+
+async function writeDrawing(
+  file: string,
+  image: ImageInput,
+  regions: readonly Region[],
+  boxes: readonly PixelBox[],
+  out: Output,
+): Promise<void> {
+  const { BOX_COLORS, drawBoxes, PALETTE } = await import('../eval/draw.ts');
+  const { writeFileAtomic } = await import('../atomic.ts');
+  const asked = regions.flatMap(region => {
+    if (region.kind === 'box') return [region.box];
+    return region.kind === 'point' ? [aroundPoint(region.point)] : [];
+  });
+  const png = await drawBoxes(image, [
+    ...asked.map(box => ({ box, color: BOX_COLORS.region })),
+    ...boxes.map((box, i) => ({
+      box,
+      label: i,
+      color: PALETTE[i % PALETTE.length] ?? BOX_COLORS.prediction,
+    })),
+  ]);
+  await writeFileAtomic(resolve(file), png);
+  out.note(`wrote ${file}`);
+}
+
+function aroundPoint({ x, y }: { readonly x: number; readonly y: number }): PixelBox {
+  return { space: 'pixels', x1: x - 2, y1: y - 2, x2: x + 3, y2: y + 3 };
+}
+
+/** The image that a path names. Throws GroundError 'usage' where there is no such file, 'data' where it is damaged. */
+async function readImage(path: string): Promise<ImageInput> {
+  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    const missing = cause.code === 'ENOENT';
+    throw new GroundError(missing ? 'usage' : 'io', `cannot read the image ${path}: ${cause.message}`, {
+      hint: missing ? '--image names a JPEG, PNG or WebP file' : 'check that it is a file you may read',
+      cause,
+    });
+  });
+  const { decodeImage, imageInputOf } = await import('../data/image.ts');
+  const image = await imageInputOf(bytes, path);
+  try {
+    await decodeImage(image);
+  } catch (cause) {
+    throw new GroundError('data', `${path} is damaged and cannot be decoded`, {
+      hint: 'copy or download the image again',
+      cause,
+    });
+  }
+  return image;
+}
+
+function parseBox(text: string): Region {
+  const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = parseNumbers(text, 4, '--box');
+  return { kind: 'box', box: { space: 'pixels', x1, y1, x2, y2 } };
+}
+
+function parsePoint(text: string): Region {
+  const [x = 0, y = 0] = parseNumbers(text, 2, '--point');
+  return { kind: 'point', point: { x, y } };
+}
+
+/** "10,20.5" to numbers. Throws `usage` on another count or on what is no number. */
+function parseNumbers(text: string, count: number, flag: string): number[] {
+  const parts = text.split(',').map(part => part.trim());
+  if (parts.length === count && parts.every(part => /^\d+(\.\d+)?$/.test(part))) return parts.map(Number);
+  const shape = count === 4 ? 'x1,y1,x2,y2' : 'x,y';
+  throw new GroundError('usage', `${flag} ${text}: expected ${shape}, numbers of pixels from 0`, {
+    hint: `for example ${flag} ${count === 4 ? '10,20,110,220' : '60,120'}`,
+  });
+}
