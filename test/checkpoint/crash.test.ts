@@ -36,7 +36,8 @@ describe('a process killed while it saves', () => {
     let interrupted = 0;
     for (let round = 0; round < 12; round++) {
       const { child, printed } = startWriter(stage);
-      const exit = once(child, 'exit');
+      // Not 'exit': what it printed last may arrive after that.
+      const exit = once(child, 'close');
       while (printed() <= last && child.exitCode === null) await setTimeout(2);
       await setTimeout(random.uniform(0, 80));
       child.kill('SIGKILL');
