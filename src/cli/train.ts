@@ -75,6 +75,7 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
   const { readResolvedRecipe, recipeToYaml } = await import('../config/resolved.ts');
   const results = [];
   for (const stage of stages) {
+    let ran = false;
     const result = await trainStage({
       recipe: recipeOf(stage),
       codec: { write: recipeToYaml, read: readResolvedRecipe, diff: diffRecipes },
@@ -85,9 +86,13 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
       fresh: options.fresh === true && requested.includes(stage),
       resume: options.resume === true,
       workers: options.workers === '1' ? 1 : 0,
-      listeners: openListeners,
+      listeners: (stageDir, step) => {
+        ran = true;
+        return openListeners(stageDir, step);
+      },
       evaluate: evaluateStage,
     });
+    if (!ran) out.note(`stage ${stage} is finished already; --fresh trains it again`);
     results.push(result);
   }
   out.table(
