@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   data: () => import('./data.ts'),
   train: () => import('./train.ts'),
   eval: () => import('./eval.ts'),
+  predict: () => import('./predict.ts'),
   export: () => import('./export.ts'),
   checkpoints: () => import('./checkpoints.ts'),
   config: () => import('./config.ts'),
