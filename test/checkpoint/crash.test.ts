@@ -34,7 +34,7 @@ describe('a process killed while it saves', () => {
     const random = new Random('kill');
     let last = 0;
     let interrupted = 0;
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < 8; round++) {
       const { child, printed } = startWriter(stage);
       // Not 'exit': what it printed last may arrive after that.
       const exit = once(child, 'close');
