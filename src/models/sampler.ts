@@ -18,9 +18,8 @@ export interface BlockGeometry {
 }
 
 /**
- * One block of the sampler: neighbours fused into anchors. Ferret computes, for neighbour l and anchor a (features with
- * their point appended), LayerNorm(ReLU(σ[θ(l - a); a])). All before the ReLU is linear, so it is evaluated once a
- * point and once an anchor, and only summed for each of the k neighbours: the same function, k times less work.
+ * One block of the sampler: neighbours fused into anchors, LayerNorm(ReLU(σ[θ(l - a); a])) for neighbour l and anchor a,
+ * both features with their point appended, and pooled.
  */
 class SamplerBlock {
   readonly #theta: Linear;
@@ -47,33 +46,35 @@ class SamplerBlock {
     return tf.tidy(() => this.#pool(this.aggregated(features, geometry)));
   }
 
+  /** θ(l - a), the difference of every neighbour from its anchor, projected, [regions · n · k, width + 2]. */
+  differences(pool: tf.Tensor2D, anchors: tf.Tensor2D, neighbors: tf.Tensor2D): tf.Tensor2D {
+    const [count, k] = neighbors.shape;
+    const placed = this.#width + 2;
+    const difference = tf.sub(gatherRows(pool, neighbors), tf.reshape(anchors, [count, 1, placed]));
+    return this.#theta.apply(tf.reshape(difference, [count * k, placed]));
+  }
+
   /** What is pooled: every neighbour fused with its anchor, [regions · n, k, width]. */
   aggregated(features: tf.Tensor2D, geometry: BlockGeometry): tf.Tensor3D {
     return tf.tidy(() => {
       const width = this.#width;
-      const placed = width + 2;
       const [count, k] = geometry.neighbors.shape;
       const pool = tf.concat([features, geometry.points], 1);
-      const sigma = this.#sigma.matrix;
-      const ofDifference = tf.slice(sigma, [0, 0], [width, placed]);
-      const ofAnchor = tf.slice(sigma, [0, placed], [width, placed]);
-      const perPoint: tf.Tensor2D = tf.matMul(
-        tf.matMul(pool, this.#theta.matrix, false, true),
+      const anchors = gatherRows(pool, geometry.anchors) as tf.Tensor2D;
+      // σ[u; a] is the sum of a product with u and one with a, which is the same for all neighbours of an anchor.
+      const [ofDifference, ofAnchor] = tf.split(this.#sigma.matrix, 2, 1) as [tf.Tensor2D, tf.Tensor2D];
+      const fromAnchor = tf.add(tf.matMul(anchors, ofAnchor, false, true), this.#sigma.bias as tf.Tensor1D);
+      const fromDifference = tf.matMul(
+        this.differences(pool, anchors, geometry.neighbors),
         ofDifference,
         false,
         true,
       );
-      const anchors = gatherRows(pool, geometry.anchors) as tf.Tensor2D;
-      const thetaBias: tf.Tensor2D = tf.reshape(this.#theta.bias as tf.Tensor1D, [1, placed]);
-      const shift = tf.add(tf.matMul(thetaBias, ofDifference, false, true), this.#sigma.bias as tf.Tensor1D);
-      const perAnchor = tf.add(
-        tf.sub(tf.matMul(anchors, ofAnchor, false, true), gatherRows(perPoint, geometry.anchors)),
-        shift,
+      const both = tf.add(
+        tf.reshape(fromDifference, [count, k, width]),
+        tf.reshape(fromAnchor, [count, 1, width]),
       );
-      const fusedFeatures = tf.relu(
-        tf.add(gatherRows(perPoint, geometry.neighbors), tf.reshape(perAnchor, [count, 1, width])),
-      );
-      const normed = this.#norm.apply(tf.reshape(fusedFeatures, [count * k, width]));
+      const normed = this.#norm.apply(tf.reshape(tf.relu(both), [count * k, width]));
       return tf.reshape(normed, [count, k, width]);
     });
   }

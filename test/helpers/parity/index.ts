@@ -24,12 +24,6 @@ export const parityRunners: Readonly<Record<string, (fixture: FixtureCase) => Re
   };
 
 const leftOut: Readonly<Record<string, readonly LeftOut[]>> = {
-  ferret_sampler: [
-    {
-      pattern: /^out\.stage\d+\.diff$/,
-      reason: 'never made: the difference projection is folded into the one after it',
-    },
-  ],
   losses: [
     { pattern: /\.siglip(\.|$)/, reason: 'ground has no SigLIP loss' },
     { pattern: /\.ce_smooth(\.|$)/, reason: 'ground has no label smoothing' },

@@ -51,7 +51,17 @@ export function runSampler(fixture: FixtureCase): ReadonlyMap<string, Values> {
     for (const [s, block] of sampler.blocks.entries()) {
       if (!fixture.io.has(`out.stage${s}.agg`)) continue;
       const pool = stages[s - 1] ?? sampled();
-      const fused = block.aggregated(pool, geometry[s] as BlockGeometry);
+      const own = geometry[s] as BlockGeometry;
+      const placed = tf.concat([pool, own.points], 1);
+      const anchors = tf.gather(placed, own.anchors);
+      const [count, k] = own.neighbors.shape;
+      results.add(`out.stage${s}.diff`, block.differences(placed, anchors, own.neighbors), [
+        regions,
+        count / regions,
+        k,
+        config.input_dim + 2,
+      ]);
+      const fused = block.aggregated(pool, own);
       results.add(`out.stage${s}.agg`, tf.transpose(fused, [0, 2, 1]));
     }
     for (const [s, features] of stages.entries()) {
