@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import sharp from 'sharp';
 import { messageOf } from '../errors.ts';
+import type { PixelBox } from './box.ts';
 import { checkSize, openDataset } from './dataset.ts';
 import { readManifest, type ShardEntry } from './manifest.ts';
 import type { ImageRecord, ObjectAnnotation, Relation } from './record.ts';
-import { areaOf, boundsOf, boxIou } from './rle.ts';
+import { boundsOf, boxIou } from './rle.ts';
 import { hex } from './shards.ts';
 
 export interface Problem {
@@ -27,8 +28,9 @@ export interface ValidationReport {
 
 /** Rows in the making at once: images are decoded on other threads. */
 const IN_FLIGHT = 8;
-/** A mask and its box are of one object when the mask's own box overlaps it this much; sloppy outlines pass. */
-const MASK_BOX_IOU = 0.5;
+/** A mask fits its box, made larger by so many pixels, when this share of the mask's own box lies in it. */
+const MASK_MARGIN = 2;
+const MASK_INSIDE = 0.5;
 
 /**
  * Reads all of a dataset and lists everything that is wrong with it: shards that are missing, cut or altered, images
@@ -160,12 +162,23 @@ function problemOfMask({ box, mask }: ObjectAnnotation, width: number, height: n
     return `mask is ${mask.size[1]} x ${mask.size[0]} pixels, the image ${width} x ${height}`;
   }
   try {
-    if (areaOf(mask) === 0) return 'mask is empty';
     const bounds = boundsOf(mask);
-    return bounds && boxIou(bounds, box) >= MASK_BOX_IOU ? null : 'mask lies elsewhere than its box';
+    if (!bounds) return 'mask is empty';
+    // Annotators outline loosely: this is to find masks of other objects, not strokes beside the line.
+    return boxIou(bounds, grown(box), true) >= MASK_INSIDE ? null : 'mask lies elsewhere than its box';
   } catch (thrown) {
     return messageOf(thrown);
   }
+}
+
+function grown({ x1, y1, x2, y2 }: PixelBox): PixelBox {
+  return {
+    space: 'pixels',
+    x1: x1 - MASK_MARGIN,
+    y1: y1 - MASK_MARGIN,
+    x2: x2 + MASK_MARGIN,
+    y2: y2 + MASK_MARGIN,
+  };
 }
 
 function problemOfRelation({ subject, predicate, object }: Relation, objects: number): string | null {
