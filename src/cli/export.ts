@@ -1,21 +1,12 @@
 import { createRequire } from 'node:module';
-import { basename, relative, resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { GroundError } from '../errors.ts';
 import type { ExportReport } from '../export/ferret.ts';
-import {
-  type CommonOptions,
-  DEFAULT_RECIPE,
-  type EngineOptions,
-  withCommon,
-  withEngine,
-  withRun,
-} from './options.ts';
+import { type ModelOptions, openModel, withModel } from './model.ts';
+import { type CommonOptions, type EngineOptions, wholeNumber, withCommon, withEngine } from './options.ts';
 import { createOutput, type Output } from './output.ts';
 
-interface OnnxOptions extends CommonOptions, EngineOptions {
-  readonly run?: string;
-  readonly checkpoint?: string;
+interface OnnxOptions extends CommonOptions, EngineOptions, ModelOptions {
   readonly out: string;
   readonly length?: number;
   readonly views?: 'global' | 'global+local';
@@ -29,12 +20,11 @@ export function register(program: Command): void {
     .description('write a trained model for other runtimes')
     .command('onnx')
     .description('the whole network as ONNX, compared with the model in onnxruntime before it appears')
-    .option('--checkpoint <dir>', 'a checkpoint, or the folder of a stage or a run (newest checkpoint)')
     .requiredOption('--out <dir>', 'the folder to write; an earlier export there is replaced')
     .option(
       '--length <n>',
       "longest sequence, visual tokens included (default: the model's max_length)",
-      Number,
+      wholeNumber,
     )
     .addOption(
       new Option(
@@ -43,26 +33,15 @@ export function register(program: Command): void {
       ).choices(['global', 'global+local']),
     )
     .option('--no-check', 'skip the comparison, which needs onnxruntime-node');
-  withCommon(withEngine(withRun(command))).action((options: OnnxOptions) =>
+  withCommon(withEngine(withModel(command))).action((options: OnnxOptions) =>
     exportOnnx(options, createOutput(options)),
   );
 }
 
 async function exportOnnx(options: OnnxOptions, out: Output): Promise<void> {
-  if (options.run !== undefined && options.checkpoint !== undefined) {
-    throw new GroundError('usage', '--run and --checkpoint both say what to export', {
-      hint: 'give one of them',
-    });
-  }
-  const source = options.checkpoint ?? resolve('checkpoints', options.run ?? basename(DEFAULT_RECIPE));
-  const { startEngine } = await import('../engine/engine.ts');
-  await startEngine({ engine: options.engine, device: options.device });
-  const { loadForInference } = await import('../eval/load.ts');
-  const { readResolvedRecipe } = await import('../config/resolved.ts');
-  const { exportFerret } = await import('../export/ferret.ts');
-  const loaded = await loadForInference(source, { read: readResolvedRecipe });
+  const loaded = await openModel(options, out);
   try {
-    for (const warning of loaded.warnings) out.note(`warning: ${warning}`);
+    const { exportFerret } = await import('../export/ferret.ts');
     const manifest: { version: string } = createRequire(import.meta.url)('../../package.json');
     const report = await exportFerret(loaded, {
       out: resolve(options.out),
