@@ -16,7 +16,7 @@ export async function runProgram(
     await program.parseAsync([...args], { from: 'user' });
     return 0;
   } catch (thrown) {
-    if (thrown instanceof CommanderError) return usageExitCode(thrown);
+    if (thrown instanceof CommanderError) return usageExitCode(thrown, args, streams);
     // Flags are read from the raw arguments: the failure may have come before commander had parsed any.
     reportFailure(thrown, { json: args.includes('--json'), verbose: args.includes('--verbose') }, streams);
     return thrown instanceof GroundError ? thrown.exitCode : 1;
@@ -34,9 +34,20 @@ function prepare(command: Command, streams: Streams): void {
   for (const child of command.commands) prepare(child, streams);
 }
 
-/** Help and version end with 0; whatever else commander refuses is bad usage (it has printed why). */
-function usageExitCode(error: CommanderError): number {
-  return error.exitCode === 0 ? 0 : 2;
+/** Help and version end with 0; whatever else commander refuses is bad usage, and it has told people why. */
+function usageExitCode(error: CommanderError, args: readonly string[], streams: Streams): number {
+  if (error.exitCode === 0) return 0;
+  if (args.includes('--json')) {
+    writeJsonError({ code: 'usage', message: error.message.replace(/^error: /, ''), hint: null }, streams);
+  }
+  return 2;
+}
+
+function writeJsonError(
+  error: { code: string; message: string; hint: string | null },
+  streams: Streams,
+): void {
+  streams.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
 }
 
 /**
@@ -61,10 +72,8 @@ export function reportFailure(
       streams.stderr.write(`${style.dim(link.stack ?? link.message)}\n`);
     }
   }
-  if (options.json) {
-    const error = { code: known?.code ?? 'unexpected', message, hint: hint ?? null };
-    streams.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
-  }
+  if (options.json)
+    writeJsonError({ code: known?.code ?? 'unexpected', message, hint: hint ?? null }, streams);
 }
 
 /** `ground … | head` closes the pipe early: that is no failure and deserves no words. */

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { Recipe } from '../train/recipe.ts';
 import type { KeyPath } from './problems.ts';
 import { recipeSchema } from './schema.ts';
 import { bareSchema, schemaAt, walkKeys } from './schema-walk.ts';
@@ -11,6 +12,9 @@ export interface Complaint {
   /** True where the key itself is at fault and not its value. */
   readonly aboutKey?: boolean;
 }
+
+/** What no single value can say about itself, as a function of the whole recipe; it complains at the key to change. */
+export type Rule = (recipe: Recipe) => Complaint[];
 
 /** What zod found, with what is needed to tell a missing key from a misspelt one. */
 interface SchemaComplaint extends Complaint {

@@ -31,7 +31,8 @@ export function readOverrides(texts: readonly string[]): { overrides: Override[]
       });
     const equals = text.indexOf('=');
     const dotted = text.slice(0, equals);
-    if (equals < 1 || dotted.split('.').includes('')) {
+    // `part in {}`: names such as constructor, which every object inherits, are keys of no recipe.
+    if (equals < 1 || dotted.split('.').some(part => part === '' || part in {})) {
       complain('expected key=value', 'for example --set lr=1e-4 or --set data.0.weight=2');
       continue;
     }

@@ -100,6 +100,15 @@ describe('a failure', () => {
   });
 });
 
+test('bad usage is a JSON document too, with --json', async () => {
+  const { code, stdout, stderr } = await ground('config', 'show', '--json');
+  expect(code).toBe(2);
+  expect(stderr).toContain("error: required option '--stage <n>' not specified");
+  expect(JSON.parse(stdout)).toEqual({
+    error: { code: 'usage', message: "required option '--stage <n>' not specified", hint: null },
+  });
+});
+
 describe('commands', () => {
   test('only the one that was asked for is loaded, all of them for help', async () => {
     const names = async (...args: string[]) => (await buildProgram(args)).commands.map(c => c.name());

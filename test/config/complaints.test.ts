@@ -517,6 +517,15 @@ describe('a wrong --set is answered with the flag', () => {
     `);
   });
 
+  test('a name that every object inherits', () => {
+    expect(complaintsAbout({}, ['__proto__.steps=1'])).toMatchInlineSnapshot(`
+      "a problem in the recipe recipe, stage 2
+      --set __proto__.steps=1  expected key=value
+        = for example --set lr=1e-4 or --set data.0.weight=2"
+    `);
+    expect(Object.hasOwn(Object.prototype, 'steps')).toBe(false);
+  });
+
   test('a rule broken by a flag', () => {
     expect(complaintsAbout({}, ['model.llm.num_key_value_heads=3'])).toMatchInlineSnapshot(`
       "a problem in the recipe recipe, stage 2

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { editDistance, nearest } from '../../src/config/issues.ts';
-import { checkRules, largestVisualLength } from '../../src/config/rules.ts';
+import { largestVisualLength } from '../../src/config/model-rules.ts';
+import { checkRules } from '../../src/config/rules.ts';
 import { loadSample } from './sample.ts';
 
 // What each rule refuses, and in which words, is in complaints.test.ts; here is what stands just on the right side.
