@@ -1,0 +1,169 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { runProgram } from '../../src/cli/context.ts';
+import { buildProgram } from '../../src/cli/program.ts';
+import { pngSize } from '../../src/eval/draw.ts';
+import { startTestEngine } from '../helpers/engine.ts';
+import { writeCheckpoint, writeSquares } from './checkpoint.ts';
+import { squaresRecord } from './tiny.ts';
+
+let folder: string;
+let checkpoint: string;
+let image: string;
+
+beforeAll(async () => {
+  await startTestEngine();
+  folder = mkdtempSync(join(tmpdir(), 'ground-eval-'));
+  checkpoint = await writeCheckpoint(folder);
+  await writeSquares(folder, 5);
+  image = join(folder, 'squares.png');
+  await writeFile(image, (await squaresRecord(0)).image);
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs a command in this process; returns its exit code and what it printed. */
+async function ground(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const printed = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map(name =>
+    vi.spyOn(process[name], 'write').mockImplementation(text => {
+      printed[name] += String(text);
+      return true;
+    }),
+  );
+  try {
+    const all = [...args, '--device', 'cpu'];
+    return { code: await runProgram(await buildProgram(all), all), ...printed };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+describe('ground eval', () => {
+  it('prints the scores of the stage’s own held-out data', async () => {
+    const { code, stdout } = await ground('eval', '--checkpoint', checkpoint, '--limit', '4');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/stage 3, step 5/);
+    expect(stdout).toMatch(/rec +4 +rec_accuracy +0\.0000/);
+    expect(stdout).toMatch(/caption +4 +caption_loss +\d\.\d{4}/);
+  });
+
+  it('writes predictions as one JSON object a line, and the result as JSON', async () => {
+    const file = join(folder, 'predictions.jsonl');
+    const args = ['--checkpoint', checkpoint, '--limit', '3', '--out', file, '--json'];
+    const { code, stdout } = await ground(
+      'eval',
+      '--data',
+      join(folder, 'val'),
+      '--task',
+      'rec, roc',
+      ...args,
+    );
+    expect(code).toBe(0);
+    const result = JSON.parse(stdout);
+    expect(result.tasks.map((task: { task: string }) => task.task)).toEqual(['rec', 'roc']);
+    expect(result.scores).toMatchObject({ rec_accuracy: 0 });
+    const lines = readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line));
+    expect(lines).toHaveLength(6);
+    expect(Object.keys(lines[0]).sort()).toEqual([
+      'answer',
+      'boxes',
+      'id',
+      'prompt',
+      'row',
+      'task',
+      'truth',
+      'verdict',
+    ]);
+  });
+
+  it.each([
+    [['--task', 'rec,dance'], /"dance" is no task/],
+    [['--task', 'contrastive'], /"contrastive" is no task/],
+    [['--limit', '0'], /must be at least 1/],
+    [['--run', 'a'], /both say which model/],
+  ])('refuses %j', async (args, message) => {
+    const { code, stderr } = await ground('eval', '--checkpoint', checkpoint, ...args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+
+  it('says which dataset is missing', async () => {
+    const { code, stderr } = await ground('eval', '--checkpoint', checkpoint, '--data', join(folder, 'none'));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/no dataset in .*none/);
+  });
+});
+
+describe('ground predict', () => {
+  it('prints an answer and writes the picture with the region drawn', async () => {
+    const out = join(folder, 'answer.png');
+    const args = ['--image', image, '--prompt', 'What is <region>?', '--box', '2,2,12,12', '--out', out];
+    const { code, stdout, stderr } = await ground('predict', '--checkpoint', checkpoint, ...args);
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/wrote .*answer\.png/)]);
+    expect(stdout).not.toBe('');
+    const png = readFileSync(out);
+    expect(pngSize(png)).toEqual({ width: 256, height: 256 });
+    const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
+    const at = (50 * info.width + 16) * info.channels;
+    expect([...data.subarray(at, at + 3)]).toEqual([0x22, 0x74, 0xe5]);
+  });
+
+  it('gives the prompt as the model read it under --json, regions in the order of the flags', async () => {
+    const args = ['--prompt', '<region> or <region>?', '--point', '4,4', '--box', '2,2,12,12', '--json'];
+    const { code, stdout } = await ground('predict', '--checkpoint', checkpoint, '--image', image, ...args);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      prompt: '[12, 12] <region_fea> or [6, 6, 37, 37] <region_fea>?',
+      boxes: [],
+      out: null,
+    });
+  });
+
+  it('points out that boxes can be asked for', async () => {
+    const args = ['--image', image, '--prompt', 'Where?', '--max-tokens', '3'];
+    const { stderr } = await ground('predict', '--checkpoint', checkpoint, ...args);
+    expect(stderr).toMatch(/--ground asks for boxes \("With boxes\."\)/);
+    const { stdout } = await ground('predict', '--checkpoint', checkpoint, ...args, '--ground', '--json');
+    expect(JSON.parse(stdout).prompt).toBe('Where? With boxes.');
+  });
+
+  it.each([
+    ['a missing image', ['--image', 'nowhere.png', '--prompt', 'x'], 2, /cannot read the image nowhere\.png/],
+    ['an empty prompt', ['--prompt', ' '], 2, /the prompt is empty/],
+    ['a box outside', ['--prompt', 'x', '--box', '0,0,99,9'], 2, /reaches outside the image of 32x32/],
+    ['half a box', ['--prompt', 'x', '--box', '0,0,9'], 2, /expected x1,y1,x2,y2/],
+    ['a negative point', ['--prompt', 'x', '--point=-1,4'], 2, /expected x,y/],
+    ['slots without regions', ['--prompt', 'x <region>'], 2, /has 1 <region>, but 0/],
+    [
+      'a checkpoint that is not there',
+      ['--prompt', 'x', '--checkpoint', 'nowhere'],
+      1,
+      /no folder .*nowhere/,
+    ],
+  ])('refuses %s', async (_, args, exit, message) => {
+    const withImage = args.includes('--image') ? args : ['--image', image, ...args];
+    const withModel = args.includes('--checkpoint') ? withImage : ['--checkpoint', checkpoint, ...withImage];
+    const { code, stderr } = await ground('predict', ...withModel);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(exit);
+  });
+
+  it('tells a file that is no image from one that is cut off', async () => {
+    const text = join(folder, 'text.png');
+    await writeFile(text, 'hello');
+    const cut = join(folder, 'cut.png');
+    await writeFile(cut, readFileSync(image).subarray(0, 120));
+    const ask = ['--checkpoint', checkpoint, '--prompt', 'x', '--image'];
+    expect((await ground('predict', ...ask, text)).stderr).toMatch(/text\.png is no image/);
+    const { code, stderr } = await ground('predict', ...ask, cut);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/cut\.png/)]);
+  });
+});
