@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -15,7 +15,7 @@ export async function withLock<T>(
   pollMilliseconds = 200,
 ): Promise<T> {
   mkdirSync(dirname(file), { recursive: true });
-  const token = processToken(process.pid);
+  const token = processToken(process.pid) ?? `${process.pid}`;
   let told = false;
   while (!tryCreate(file, token)) {
     const owner = readOwner(file);
@@ -55,13 +55,18 @@ export function processToken(pid: number): string | undefined {
   }
 }
 
-function tryCreate(file: string, token: string | undefined): boolean {
+/** Creates the lock with its content in one step, by a link: nobody ever reads an empty one. */
+function tryCreate(file: string, token: string): boolean {
+  const complete = `${file}.${process.pid}.new`;
+  writeFileSync(complete, token);
   try {
-    writeFileSync(file, token ?? '', { flag: 'wx' });
+    linkSync(complete, file);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
+  } finally {
+    rmSync(complete);
   }
 }
 

@@ -114,7 +114,7 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
 
 /** The requirements of a wheel's METADATA that its extra "and-cuda" adds, without the condition. */
 export function parseCudaRequirements(metadata: string): string[] {
-  return [...metadata.matchAll(/^Requires-Dist: ([^;]+?);[^\n]*extra == ['"]and-cuda['"]/gm)].map(match =>
+  return [...metadata.matchAll(/^Requires-Dist: ([^;\n]+?);[^\n]*extra == ['"]and-cuda['"]/gm)].map(match =>
     (match[1] ?? '').replace(/[ ()]/g, ''),
   );
 }
