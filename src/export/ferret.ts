@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { errorCode, ioError, writeDirectoryAtomic, writeStream } from '../atomic.ts';
 import type { ConversationBatch } from '../data/batch.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
@@ -63,13 +63,15 @@ export async function exportFerret(loaded: ExportSource, options: ExportOptions)
   const { out, check = true } = options;
   const length = options.length ?? model.config.max_length;
   const views = options.views ?? recipe.stage.views;
+  // Run, stage and checkpoint; where they lie on this machine concerns nobody who gets the file.
+  const origin = checkpoint.split(sep).slice(-3).join('/');
   await requireReplaceable(out);
   const graph = lowerGraph(unifyRecordings(recordFerret(model, length, views)));
   return writeDirectoryAtomic(out, async folder => {
     const written = await writeOnnx(folder, graph, {
       name: model.config.name,
       producer: { name: 'ground', version: options.version },
-      metadata: { checkpoint, stage: `${stage}`, step: `${step}`, views, max_tokens: `${length}` },
+      metadata: { checkpoint: origin, stage: `${stage}`, step: `${step}`, views, max_tokens: `${length}` },
     });
     const compared = check ? await checkFolder(folder, loaded, views, length) : null;
     if (compared) {
@@ -80,7 +82,15 @@ export async function exportFerret(loaded: ExportSource, options: ExportOptions)
     await writeText(join(folder, 'model.json'), `${JSON.stringify(portable(loaded), null, 2)}\n`);
     const tokenizer = await readFile(model.config.tokenizer);
     await writeStream(join(folder, 'tokenizer.json'), sink => sink(tokenizer));
-    const facts = { model: model.config, checkpoint, stage, step, length, opset: OPSET, example: check };
+    const facts = {
+      model: model.config,
+      checkpoint: origin,
+      stage,
+      step,
+      length,
+      opset: OPSET,
+      example: check,
+    };
     await writeText(join(folder, 'README.md'), readmeOf(graph, facts));
     const inputs = graph.inputs.map(input => input.name);
     return { ...written, out, checkpoint, views, length, inputs, differences: compared?.differences ?? null };

@@ -1,3 +1,4 @@
+import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, type Normalisation } from '../data/image.ts';
 import { patchLayout } from '../data/maps.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { OnnxGraph, OnnxValue } from './onnx/builder.ts';
@@ -70,12 +71,14 @@ reads its own row, \`source[p] = p\`. Where the tokenizer puts the image token, 
 \`${model.layout.order}\`, the tiles' patches row-major over the whole image; a \`<region_fea>\` token reads the row of its region. Attention
 is causal, so positions after the last one in use (zero row) change nothing before them.
 
-To generate, feed the prompt, take the largest score of the last position, append that token and run again.
+To generate, feed the prompt, take the largest score of the last position, append that token and run again. The text rows come
+first in the table: with every token appended, the row numbers of everything after them in \`source\` rise by one.
 
 ## Pixels and regions
 
-Views are ${model.image.side} by ${model.image.side} pixels (\`image.resize: ${model.image.resize}\`), channels first, RGB / 255, normalised with CLIP's mean and deviation
-(global view) and ImageNet's (tiles). Points of a region are drawn inside it, anchors are chosen by farthest point sampling,
+Views are ${model.image.side} by ${model.image.side} pixels (\`image.resize: ${model.image.resize}\`), channels first: RGB / 255, minus the mean, divided by the deviation.
+Global view: ${normalisation(CLIP_NORMALISATION)}; tiles: ${normalisation(IMAGENET_NORMALISATION)}.
+Points of a region are drawn inside it, anchors are chosen by farthest point sampling,
 neighbours by distance. In \`regions.*\` everything is flattened: region r of a pool of n points owns rows r·n to r·n + n - 1.
 ${example}`;
 }
@@ -95,6 +98,10 @@ const MEANINGS: Readonly<Record<string, string>> = {
   'regions.blocks.N.neighbors': 'the nearest points of the pool to each of those, itself included',
   logits: 'scores of the next token',
 };
+
+function normalisation({ mean, std }: Normalisation): string {
+  return `mean [${mean.join(', ')}], deviation [${std.join(', ')}]`;
+}
 
 function meaningOf(name: string): string {
   return MEANINGS[name.replace(/\.\d+\./, '.N.')] ?? '';
