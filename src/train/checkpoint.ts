@@ -45,7 +45,8 @@ export interface CheckpointState {
   /** Where the loader goes on; only the loader knows what it means. */
   readonly loader: Json;
   readonly firstLoss: number | null;
-  readonly lastLoss: number | null;
+  /** Of the last steps, oldest first: what the reported last loss averages. */
+  readonly lastLosses: readonly number[];
 }
 
 export interface CheckpointContent {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../atomic.ts';
-import { type LoaderPosition, openLoader } from '../data/loader.ts';
+import { type Loader, type LoaderPosition, openLoader } from '../data/loader.ts';
 import { tensorCount } from '../engine/memory.ts';
 import { Ferret } from '../models/ferret.ts';
 import type { ModuleSummary, RunEvent, RunListener } from '../telemetry/events.ts';
@@ -73,7 +73,7 @@ export async function trainStage(options: StageOptions): Promise<StageResult> {
     if (done) return done;
     await prepareWeights(model, recipe, runDir, start);
     await writeFileAtomic(join(stageDir, 'recipe.yaml'), codec.write(recipe));
-    return await runSteps(model, stageDir, start, options);
+    return await runStage(model, stageDir, start, options);
   } finally {
     model.parameters.dispose();
     await lock.release();
@@ -99,107 +99,39 @@ interface Progress {
   loader: LoaderPosition | undefined;
 }
 
-async function runSteps(
+/** Everything a running stage holds open. */
+interface Session {
+  readonly options: StageOptions;
+  readonly stageDir: string;
+  readonly model: Ferret;
+  readonly plan: TrainingPlan;
+  readonly trainStep: TrainStep;
+  readonly loader: Loader;
+  readonly listener: RunListener;
+  readonly progress: Progress;
+}
+
+async function runStage(
   model: Ferret,
   stageDir: string,
   start: Start,
   options: StageOptions,
 ): Promise<StageResult> {
-  const { recipe, codec } = options;
-  const { stage } = recipe;
   const began = performance.now();
-  const plan = planTraining(model.parameters, stage, model.unused);
-  await requireSpace(stageDir, checkpointBytes(plan));
-  const trainStep = new TrainStep(model, plan, stage);
-  const progress = progressOf(start);
-  if (start.kind !== 'fresh' && start.checkpoint.optimizer) {
-    trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
-  }
-  const loader = await openLoader({
-    model: recipe.model,
-    stage,
-    workers: options.workers,
-    ...(progress.loader ? { position: progress.loader } : {}),
-  });
-  const listener = await options.listeners(stageDir, progress.step);
-  const emit = (event: RunEvent): void => listener.on(event);
-  const tokenizer = new Uint8Array(await readFile(recipe.model.tokenizer));
-  const save = async (): Promise<string> => {
-    const saved = await saveCheckpoint(stageDir, {
-      state: {
-        stage: stage.stage,
-        stageName: stage.name,
-        step: progress.step,
-        steps: stage.steps,
-        samples: progress.samples,
-        tokens: progress.tokens,
-        updates: progress.step,
-        seeds: { stage: stage.seed },
-        loader: (progress.loader ?? null) as Json,
-        firstLoss: progress.firstLoss,
-        lastLoss: mean(progress.lastLosses),
-      },
-      model: weightSources(model.parameters),
-      optimizer: {
-        m: momentSources(plan.banks, trainStep.moments, 'm'),
-        v: momentSources(plan.banks, trainStep.moments, 'v'),
-      },
-      recipe: codec.write(recipe),
-      modelConfig: recipe.model,
-      tokenizer,
-    });
-    emit({ type: 'checkpoint', step: progress.step, path: saved.path, seconds: saved.seconds });
-    await pruneCheckpoints(stageDir, { keep: stage.checkpoint.keep });
-    return saved.path;
-  };
+  const session = await openSession(model, stageDir, start, options);
+  const { listener, progress, plan } = session;
+  const { stage } = options.recipe;
   try {
-    for (const warning of start.warnings) emit({ type: 'note', message: warning });
-    emit(startEvent(options, plan.modules, start, progress.step));
+    for (const message of start.warnings) listener.on({ type: 'note', message });
+    listener.on(startEvent(options, plan.modules, start, progress.step));
     let checkpoint = start.kind === 'fresh' ? '' : start.checkpoint.path;
+    let scores: StageResult['scores'] | undefined;
     while (progress.step < stage.steps) {
-      const stepBegan = performance.now();
-      const { batches, position, skipped, waitSeconds } = await loader.next();
-      for (const message of skipped) emit({ type: 'note', message });
-      const computeBegan = performance.now();
-      const result = trainStep.run(batches, progress.step);
-      const computed = performance.now();
-      progress.step += 1;
-      progress.samples += result.samples;
-      progress.tokens += result.tokens;
-      progress.firstLoss ??= result.loss;
-      progress.lastLosses = [...progress.lastLosses, result.loss].slice(-LAST_STEPS);
-      progress.loader = position;
-      const last = progress.step === stage.steps;
-      if (progress.step % stage.log.every === 0 || progress.step === 1 || last) {
-        emit({
-          type: 'step',
-          step: progress.step,
-          loss: result.loss,
-          losses: result.losses,
-          gradNorm: result.gradNorm,
-          lr: result.lr,
-          samples: result.samples,
-          tokens: result.tokens,
-          seconds: {
-            data: waitSeconds,
-            compute: (computed - computeBegan) / 1000,
-            total: (computed - stepBegan) / 1000,
-          },
-          tensors: tensorCount(),
-          rssBytes: process.memoryUsage.rss(),
-        });
-      }
-      if (last || progress.step % stage.checkpoint.every === 0) checkpoint = await save();
-      if (!last && stage.eval.every > 0 && progress.step % stage.eval.every === 0) {
-        emit({
-          type: 'scores',
-          step: progress.step,
-          scores: await options.evaluate(model, recipe, progress.step, emit),
-        });
-      }
+      await takeStep(session);
+      // Scored before it is saved: what a crash in between costs is repeated as a whole, and logged once.
+      if (isDue(stage.eval.every, progress.step, stage.steps)) scores = await score(session);
+      if (isDue(stage.checkpoint.every, progress.step, stage.steps)) checkpoint = await save(session);
     }
-    const scores = await options.evaluate(model, recipe, progress.step, emit);
-    emit({ type: 'scores', step: progress.step, scores });
     const result: StageResult = {
       stage: stage.stage,
       name: stage.name,
@@ -209,24 +141,125 @@ async function runSteps(
       firstLoss: progress.firstLoss,
       lastLoss: mean(progress.lastLosses),
       seconds: (performance.now() - began) / 1000,
-      scores,
+      scores: scores ?? (await score(session)),
       checkpoint,
     };
-    emit({
+    listener.on({
       type: 'end',
       step: result.steps,
       firstLoss: result.firstLoss ?? Number.NaN,
       lastLoss: result.lastLoss ?? Number.NaN,
       seconds: result.seconds,
-      scores,
+      scores: result.scores,
     });
     await writeFileAtomic(join(stageDir, RESULT), `${JSON.stringify(result, null, 2)}\n`);
     return result;
   } finally {
-    await loader.close();
-    trainStep.dispose();
+    await session.loader.close();
+    session.trainStep.dispose();
     await listener.close();
   }
+}
+
+async function openSession(
+  model: Ferret,
+  stageDir: string,
+  start: Start,
+  options: StageOptions,
+): Promise<Session> {
+  const { model: modelConfig, stage } = options.recipe;
+  const plan = planTraining(model.parameters, stage, model.unused);
+  await requireSpace(stageDir, checkpointBytes(plan));
+  const progress = progressOf(start);
+  const loader = await openLoader({
+    model: modelConfig,
+    stage,
+    workers: options.workers,
+    ...(progress.loader ? { position: progress.loader } : {}),
+  });
+  const trainStep = new TrainStep(model, plan, stage);
+  if (start.kind !== 'fresh' && start.checkpoint.optimizer) {
+    trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
+  }
+  const listener = await options.listeners(stageDir, progress.step);
+  return { options, stageDir, model, plan, trainStep, loader, listener, progress };
+}
+
+/** Whether something that happens every `every` steps (0: never before the end) happens after this one. */
+function isDue(every: number, step: number, steps: number): boolean {
+  return step === steps || (every > 0 && step % every === 0);
+}
+
+async function takeStep({ options, trainStep, loader, listener, progress }: Session): Promise<void> {
+  const { stage } = options.recipe;
+  const began = performance.now();
+  const { batches, position, skipped, waitSeconds } = await loader.next();
+  for (const message of skipped) listener.on({ type: 'note', message });
+  const computeBegan = performance.now();
+  const result = trainStep.run(batches, progress.step);
+  const ended = performance.now();
+  progress.step += 1;
+  progress.samples += result.samples;
+  progress.tokens += result.tokens;
+  progress.firstLoss ??= result.loss;
+  progress.lastLosses = [...progress.lastLosses, result.loss].slice(-LAST_STEPS);
+  progress.loader = position;
+  if (progress.step > 1 && !isDue(stage.log.every, progress.step, stage.steps)) return;
+  listener.on({
+    type: 'step',
+    step: progress.step,
+    loss: result.loss,
+    losses: result.losses,
+    gradNorm: result.gradNorm,
+    lr: result.lr,
+    samples: result.samples,
+    tokens: result.tokens,
+    seconds: {
+      data: waitSeconds,
+      compute: (ended - computeBegan) / 1000,
+      total: (ended - began) / 1000,
+    },
+    tensors: tensorCount(),
+    rssBytes: process.memoryUsage.rss(),
+  });
+}
+
+async function score({ options, model, listener, progress }: Session): Promise<StageResult['scores']> {
+  const scores = await options.evaluate(model, options.recipe, progress.step, event => listener.on(event));
+  listener.on({ type: 'scores', step: progress.step, scores });
+  return scores;
+}
+
+/** Saves a checkpoint, then deletes those that the recipe does not keep; returns its path. */
+async function save(session: Session): Promise<string> {
+  const { options, stageDir, model, plan, trainStep, listener, progress } = session;
+  const { recipe, codec } = options;
+  const saved = await saveCheckpoint(stageDir, {
+    state: {
+      stage: recipe.stage.stage,
+      stageName: recipe.stage.name,
+      step: progress.step,
+      steps: recipe.stage.steps,
+      samples: progress.samples,
+      tokens: progress.tokens,
+      updates: progress.step,
+      seeds: { stage: recipe.stage.seed },
+      loader: (progress.loader ?? null) as Json,
+      firstLoss: progress.firstLoss,
+      lastLosses: progress.lastLosses,
+    },
+    model: weightSources(model.parameters),
+    optimizer: {
+      m: momentSources(plan.banks, trainStep.moments, 'm'),
+      v: momentSources(plan.banks, trainStep.moments, 'v'),
+    },
+    recipe: codec.write(recipe),
+    modelConfig: recipe.model,
+    tokenizer: new Uint8Array(await readFile(recipe.model.tokenizer)),
+  });
+  listener.on({ type: 'checkpoint', step: progress.step, path: saved.path, seconds: saved.seconds });
+  await pruneCheckpoints(stageDir, { keep: recipe.stage.checkpoint.keep });
+  return saved.path;
 }
 
 const RESULT = 'result.json';
@@ -249,7 +282,7 @@ function progressOf(start: Start): Progress {
     samples: state.samples,
     tokens: state.tokens,
     firstLoss: state.firstLoss,
-    lastLosses: state.lastLoss === null ? [] : [state.lastLoss],
+    lastLosses: [...state.lastLosses],
     // Written by the loader of the same stage: saveCheckpoint keeps it as it was given.
     loader: state.loader as unknown as LoaderPosition,
   };

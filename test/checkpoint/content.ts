@@ -26,7 +26,7 @@ export function contentOf(step: number, values = 1000): CheckpointContent {
       seeds: { data: 7, init: 8 },
       loader: { epoch: 1, rows: [step, { cursor: step * 16 }] },
       firstLoss: 3.5,
-      lastLoss: 3.5 / (step + 1),
+      lastLosses: [3.5 / (step + 1)],
     },
     model: new Map([
       ['llm.lm_head.weight', array(1, [values, 2])],

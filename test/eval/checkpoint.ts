@@ -59,7 +59,7 @@ export async function writeCheckpoint(folder: string): Promise<string> {
       seeds: { stage: 0 },
       loader: null,
       firstLoss: 4,
-      lastLoss: 3,
+      lastLosses: [3],
     },
     model: weightSources(model.parameters),
     optimizer: { m: new Map(), v: new Map() },

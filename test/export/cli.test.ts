@@ -27,7 +27,7 @@ async function checkpointIn(folder: string, stage: number): Promise<string> {
       seeds: {},
       loader: null,
       firstLoss: null,
-      lastLoss: null,
+      lastLosses: [],
     },
     model: weightSources(model.parameters),
     optimizer: { m: new Map(), v: new Map() },
