@@ -8,6 +8,9 @@ import { pythonName } from './tools.ts';
 /** The version that `ground` is developed and tested with. */
 export const TENSORFLOW_VERSION = '2.21.0';
 
+/** A Python that this version has wheels for. */
+const ANY_PYTHON = '3.11';
+
 /** Unpacks from a wheel, a zip archive, the files whose names match an expression; other files are not written. */
 const UNPACK = `
 import re, sys, zipfile
@@ -82,17 +85,31 @@ async function download(requirements: readonly string[], to: string, env: NodeJS
     '--disable-pip-version-check',
     '-q',
   ];
-  await python([...args, '-d', to, ...requirements], env, `pip cannot download ${requirements.join(', ')}`);
+  const command = [...args, '-d', to, ...requirements];
+  const first = await runCommand(pythonName(env), command, { env });
+  if (first.status === 0) return;
+  // TensorFlow may have no wheel for this Python. The library inside is the same for all of them.
+  await python(
+    [...command, '--python-version', ANY_PYTHON],
+    env,
+    `pip cannot download ${requirements.join(', ')}`,
+  );
 }
 
 async function python(args: readonly string[], env: NodeJS.ProcessEnv, failure: string): Promise<string> {
   const done = await runCommand(pythonName(env), args, { env });
   if (done.status !== 0) {
-    throw new GroundError('engine', `${failure}:\n${lastLines(done.stderr, 5)}`, {
+    throw new GroundError('engine', `${failure}:\n${errorLines(done.stderr)}`, {
       hint: 'check the network and the disk, then run `ground setup` again; or give a folder: --libtensorflow DIR',
     });
   }
   return done.stdout;
+}
+
+/** What pip reports as errors; where it names none, its last lines. */
+function errorLines(stderr: string): string {
+  const errors = stderr.split('\n').filter(line => line.startsWith('ERROR:'));
+  return errors.length > 0 ? errors.join('\n') : lastLines(stderr, 5);
 }
 
 function onlyWheel(dir: string): string {

@@ -106,6 +106,19 @@ esac`,
     expect(box.leftovers()).toEqual([]);
   });
 
+  it('takes the wheel for another Python where there is none for this one', async () => {
+    writeWheel(wheel(), TENSORFLOW_FILES);
+    box.program(
+      'python3',
+      `case "$*" in
+  *download*--python-version*) while [ "$1" != -d ]; do shift; done; cp "${wheel()}" "$2/${WHEEL_NAME}";;
+  *download*) echo "ERROR: No matching distribution" >&2; exit 1;;
+  *) exec "${PYTHON_PATH}" "$@";;
+esac`,
+    );
+    expect((await fetchWheel('cpu', box.cache, temp, box.env, quiet)).device).toBe('cpu');
+  });
+
   it('refuses a wheel that was cut short, and keeps nothing', async () => {
     writeWheel(wheel(), TENSORFLOW_FILES);
     truncateSync(wheel(), statSync(wheel()).size - 30);
