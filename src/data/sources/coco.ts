@@ -127,7 +127,7 @@ async function recordOf(
 async function readImage(folder: string, file: string): Promise<Uint8Array | null> {
   for (const path of new Set([join(folder, file), join(folder, basename(file))])) {
     try {
-      return await readFile(path);
+      return new Uint8Array(await readFile(path));
     } catch (thrown) {
       if (errorCode(thrown) !== 'ENOENT') throw ioError(thrown, 'read', path);
     }

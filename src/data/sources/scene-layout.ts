@@ -101,19 +101,25 @@ export function forEachPixel(coverage: Coverage, image: Size, visit: (pixel: num
   }
 }
 
-/** Pixels that both parts fill by half or more, whichever is seen there. */
-export function sharedPixels(a: Coverage, b: Coverage): number {
-  const [x1, x2] = [Math.max(a.left, b.left), Math.min(a.left + a.width, b.left + b.width)];
-  const [y1, y2] = [Math.max(a.top, b.top), Math.min(a.top + a.height, b.top + b.height)];
-  let shared = 0;
-  for (let y = y1; y < y2; y++) {
-    for (let x = x1; x < x2; x++) {
-      const inA = (a.data[(y - a.top) * a.width + x - a.left] ?? 0) >= HALF;
-      const inB = (b.data[(y - b.top) * b.width + x - b.left] ?? 0) >= HALF;
-      if (inA && inB) shared++;
-    }
-  }
-  return shared;
+/** Pixels that two parts both fill by half or more; `seen` only counts those where one of the two can be seen. */
+export function sharedPixels(layout: Layout, image: Size, first: number, second: number): Overlap {
+  const inSecond = new Set<number>();
+  const { placed, owners } = layout;
+  const overlap = { all: 0, seen: 0 };
+  const [a, b] = [placed[first], placed[second]];
+  if (!a || !b || !touches(a.extent, b.extent, 0)) return overlap;
+  forEachPixel(b.coverage, image, pixel => inSecond.add(pixel));
+  forEachPixel(a.coverage, image, pixel => {
+    if (!inSecond.has(pixel)) return;
+    overlap.all++;
+    if (owners[pixel] === first || owners[pixel] === second) overlap.seen++;
+  });
+  return overlap;
+}
+
+export interface Overlap {
+  readonly all: number;
+  readonly seen: number;
 }
 
 /** Pixels that a part fills by half or more. */

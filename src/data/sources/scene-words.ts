@@ -4,8 +4,9 @@ import type { Random } from '../../random.ts';
 import type { PixelBox, Size } from '../box.ts';
 import { isNamedAlone, type Relation } from '../record.ts';
 import {
-  type Coverage,
   filledPixels,
+  type Layout,
+  type Overlap,
   type PlacedPart,
   type ScenePart,
   sharedPixels,
@@ -22,7 +23,7 @@ export interface SeenPart extends PlacedPart {
 
 /** "leftmost" is said only of an object whose centre leads by this share of the image's side. */
 const LEAD = 0.08;
-/** Objects overlap in words when they share this part of the smaller one's pixels. */
+/** Objects overlap in words when they are seen to share this part of the smaller one's pixels. */
 const OVERLAP = 0.08;
 /** A direction is left unsaid where the other outweighs it by this factor. */
 const CLEAR = 1.5;
@@ -104,19 +105,23 @@ function nounPhrase(part: ScenePart, traits: readonly Trait[]): string {
  * All relations between two objects, each said from both sides. What lies diagonally is both beside and above (or
  * below): only where two objects stand in one relation is that relation beyond doubt.
  */
-export function relationsOf(seen: readonly SeenPart[]): Relation[] {
+export function relationsOf(seen: readonly SeenPart[], layout: Layout, image: Size): Relation[] {
   return seen.flatMap((a, subject) =>
-    seen.flatMap((b, object) =>
-      subject === object ? [] : predicatesOf(a, b).map(predicate => ({ subject, predicate, object })),
-    ),
+    seen.flatMap((b, object) => {
+      if (subject === object) return [];
+      const shared = sharedPixels(layout, image, subject, object);
+      return predicatesOf(a, b, shared).map(predicate => ({ subject, predicate, object }));
+    }),
   );
 }
 
-function predicatesOf(a: SeenPart, b: SeenPart): Predicate[] {
+function predicatesOf(a: SeenPart, b: SeenPart, shared: Overlap): Predicate[] {
   if (isInside(a, b)) return ['inside'];
   if (isInside(b, a)) return [];
-  const shared = sharedShare(a.coverage, b.coverage);
-  if (shared > 0) return shared >= OVERLAP ? ['overlapping'] : [];
+  if (shared.all > 0) {
+    const smaller = Math.min(filledPixels(a.coverage), filledPixels(b.coverage));
+    return shared.seen >= OVERLAP * smaller ? ['overlapping'] : [];
+  }
   const [dx, dy] = between(a.box, b.box);
   const predicates: Predicate[] = [];
   if (Math.abs(dx) * CLEAR > Math.abs(dy)) predicates.push(dx > 0 ? 'left of' : 'right of');
@@ -140,10 +145,6 @@ function isInside(a: SeenPart, b: SeenPart): boolean {
 /** From the centre of `a` to that of `b`, pixels. */
 function between(a: PixelBox, b: PixelBox): [dx: number, dy: number] {
   return [(b.x1 + b.x2 - a.x1 - a.x2) / 2, (b.y1 + b.y2 - a.y1 - a.y2) / 2];
-}
-
-function sharedShare(a: Coverage, b: Coverage): number {
-  return sharedPixels(a, b) / Math.min(filledPixels(a), filledPixels(b));
 }
 
 /**

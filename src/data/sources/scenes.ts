@@ -51,7 +51,7 @@ export async function renderScene(
   const masks = layout.placed.map((_, owner) => visibleMask(layout, owner, image));
   const seen = layout.placed.map((placed, i): SeenPart => ({ ...placed, box: boxOf(masks[i]) }));
   const phrases = phrasesOf(seen, image);
-  const relations = relationsOf(seen);
+  const relations = relationsOf(seen, layout, image);
   const objects = seen.map(({ part, box }, i) => ({
     label: part.label,
     phrase: phrases[i] ?? part.label,
