@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { GroundError } from '../errors.ts';
 import * as tf from './tf.ts';
+import { replaceSlowWasmKernels } from './wasm-kernels.ts';
 
 /** Makes WebAssembly the backend of tfjs: slower than libtensorflow by an order of magnitude, but there everywhere. */
 export async function startWasm(): Promise<void> {
@@ -13,4 +14,5 @@ export async function startWasm(): Promise<void> {
       hint: 'use Node 20.11 or newer, or run `ground setup` for the libtensorflow engine',
     });
   }
+  replaceSlowWasmKernels();
 }
