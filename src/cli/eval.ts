@@ -29,7 +29,7 @@ export function register(program: Command): void {
     .option('--limit <n>', 'most questions a task', wholeNumber, 256)
     .option('--seed <n>', 'which questions', wholeNumber, 0)
     .option('--batch <n>', 'questions answered together', wholeNumber, 16)
-    .option('--max-tokens <n>', 'longest answer (default: twice the longest true one)', wholeNumber)
+    .option('--max-tokens <n>', 'longest answer (default: four times the longest true one)', wholeNumber)
     .option('--out <file>', 'write every question, answer and verdict there, one JSON object a line');
   withCommon(withEngine(withModel(command))).action((options: EvalOptions) =>
     run(options, createOutput(options)),

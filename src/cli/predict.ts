@@ -68,7 +68,7 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
 }
 
 function report({ answer, boxes, finished }: PredictResult, out: Output): void {
-  out.line(answer);
+  out.line(printable(answer));
   if (boxes.length > 0) {
     out.line();
     out.table(
@@ -77,6 +77,11 @@ function report({ answer, boxes, finished }: PredictResult, out: Output): void {
     );
   }
   if (!finished) out.note('the answer was cut off; --max-tokens allows a longer one');
+}
+
+/** Text without the control characters that a model may say and a terminal would obey; line breaks and tabs stay. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, '\ufffd');
 }
 
 async function writeDrawing(

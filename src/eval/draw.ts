@@ -30,7 +30,7 @@ export interface DrawnBox {
 }
 
 /** An image shorter than this is enlarged by a whole factor, so that outlines and numbers can be seen. */
-const MIN_SIDE = 256;
+const MIN_SIDE = 384;
 
 /**
  * The image with boxes drawn on it, as a PNG: its pixels as the model sees them (`decodeImage`). Small images are

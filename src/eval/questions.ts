@@ -50,19 +50,18 @@ export async function* questionsOf(dataset: Dataset, options: QuestionOptions): 
   let rows = new Random(seed, 'eval', task).shuffle(Array.from({ length: count }, (_, row) => row));
   const labels = await labelsOf(dataset, rows.slice(0, LABEL_RECORDS));
   const kinds = task === 'roc' ? REGION_KINDS : [undefined];
-  const perKind = Math.ceil(limit / kinds.length);
-  let asked = 0;
-  for (let turn = 0; rows.length > 0 && asked < perKind; turn++) {
+  let left = limit;
+  for (let turn = 0; rows.length > 0; turn++) {
     const remaining: number[] = [];
     for (const row of rows) {
-      if (asked === perKind) return;
+      if (left === 0) return;
       const record = await dataset.read(row);
-      const found = kinds.flatMap(
-        kind => questionAt(dataset, row, record, turn, labels, kind, options) ?? [],
-      );
+      const found = kinds
+        .flatMap(kind => questionAt(dataset, row, record, turn, labels, kind, options) ?? [])
+        .slice(0, left);
       if (found.length === 0) continue;
       remaining.push(row);
-      asked += 1;
+      left -= found.length;
       yield* found;
     }
     rows = remaining;

@@ -29,7 +29,10 @@ export interface EvaluateOptions {
   readonly batch: number;
   /** Uses the first records of the dataset only. */
   readonly maxRecords?: number;
-  /** Longest answer in tokens; by default twice the longest true one of the batch, and 16 at least. */
+  /**
+   * Longest answer in tokens; by default four times the longest true one of the batch, and 32 at least: room enough to
+   * go wrong, because a choice that is cut off before its second option would count as right.
+   */
   readonly maxNewTokens?: number;
   /** `scored` answers tasks without a verdict (captions) for the first batch only. Default `all`. */
   readonly answers?: 'all' | 'scored';
@@ -172,7 +175,7 @@ async function answersTo(batch: readonly Ready[], options: EvaluateOptions): Pro
   const longest = Math.max(
     ...batch.map(({ sample }) => sample.rendered.answers.reduce((n, [start, end]) => n + end - start, 0)),
   );
-  const limit = options.maxNewTokens ?? Math.max(16, 2 * longest);
+  const limit = options.maxNewTokens ?? Math.max(32, 4 * longest);
   const prompts = batch.map(ready => ready.prompt);
   return (await answerPrompts(options.model, options.tokenizer, prompts, limit)).map(answer => answer.text);
 }

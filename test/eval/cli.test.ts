@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runProgram } from '../../src/cli/context.ts';
+import { printable } from '../../src/cli/predict.ts';
 import { buildProgram } from '../../src/cli/program.ts';
 import { pngSize } from '../../src/eval/draw.ts';
 import { startTestEngine } from '../helpers/engine.ts';
@@ -110,9 +111,9 @@ describe('ground predict', () => {
     expect([code, stderr]).toEqual([0, expect.stringMatching(/wrote .*answer\.png/)]);
     expect(stdout).not.toBe('');
     const png = readFileSync(out);
-    expect(pngSize(png)).toEqual({ width: 256, height: 256 });
+    expect(pngSize(png)).toEqual({ width: 384, height: 384 });
     const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
-    const at = (50 * info.width + 16) * info.channels;
+    const at = (80 * info.width + 24) * info.channels;
     expect([...data.subarray(at, at + 3)]).toEqual([0x22, 0x74, 0xe5]);
   });
 
@@ -166,4 +167,8 @@ describe('ground predict', () => {
     const { code, stderr } = await ground('predict', ...ask, cut);
     expect([code, stderr]).toEqual([1, expect.stringMatching(/cut\.png/)]);
   });
+});
+
+it('printable replaces what a terminal would obey', () => {
+  expect(printable('a\u001b[31mb\u007f\tc\nd\u009b')).toBe('a\ufffd[31mb\ufffd\tc\nd\ufffd');
 });

@@ -41,9 +41,9 @@ describe('drawBoxes', () => {
 
   it('enlarges a small image by a whole factor, boxes with it', async () => {
     const png = await drawBoxes(await plainImage(64, 32), [{ box: box(16, 8, 32, 24), color: '#ff0000' }]);
-    expect(pngSize(png)).toEqual({ width: 256, height: 128 });
-    expect(await pixelAt(png, 64, 64)).toEqual([255, 0, 0]);
-    expect(await pixelAt(png, 96, 64)).toEqual([0x80, 0x80, 0x80]);
+    expect(pngSize(png)).toEqual({ width: 384, height: 192 });
+    expect(await pixelAt(png, 96, 96)).toEqual([255, 0, 0]);
+    expect(await pixelAt(png, 150, 96)).toEqual([0x80, 0x80, 0x80]);
   });
 
   it('draws numbers without any font, inside the image', async () => {
@@ -67,10 +67,10 @@ describe('drawBoxes', () => {
   });
 
   it('clips boxes that leave the image, and is the same every time', async () => {
-    const image = await plainImage(300, 300);
+    const image = await plainImage(400, 400);
     const boxes = [{ box: box(-50, -50, 500, 500), color: '#ff0000', label: 0 }];
     const png = await drawBoxes(image, boxes);
-    expect(pngSize(png)).toEqual({ width: 300, height: 300 });
+    expect(pngSize(png)).toEqual({ width: 400, height: 400 });
     expect(Buffer.compare(png, await drawBoxes(image, boxes))).toBe(0);
   });
 

@@ -29,6 +29,12 @@ describe('questionsOf', () => {
     expect(new Set(questions.map(q => `${q.row} ${q.round.truth.label}`)).size).toBe(12);
   });
 
+  it('never asks more than the limit, also where an object takes three questions', async () => {
+    const records = await squares(3);
+    for (const limit of [1, 2, 7]) expect(await ask(records, { task: 'roc', limit })).toHaveLength(limit);
+    expect(await ask(records, { limit: 0 })).toEqual([]);
+  });
+
   it('stops at the limit and reads no further', async () => {
     const records = await squares(6);
     const dataset = memoryDataset(records);

@@ -38,7 +38,7 @@ describe('evaluateStage', () => {
     );
     const images = events.flatMap(event => (event.type === 'image' ? [event] : []));
     expect(images.map(event => event.tag)).toEqual(['eval/rec/0', 'eval/rec/1', 'eval/rec/2', 'eval/rec/3']);
-    expect(images[0]).toMatchObject({ step: 40, width: 256, height: 256 });
+    expect(images[0]).toMatchObject({ step: 40, width: 384, height: 384 });
     const texts = events.flatMap(event => (event.type === 'text' ? [event] : []));
     expect(texts.map(event => event.tag)).toEqual(['eval/rec', 'eval/caption']);
     expect(texts[0]?.text).toMatch(
