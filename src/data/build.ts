@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { Manifest } from './manifest.ts';
 import { writeShards } from './shards.ts';
 import { type CocoOptions, type CocoReport, readCoco } from './sources/coco.ts';
+import { sceneOptions } from './sources/scene-options.ts';
 import { type RenderOptions, renderScenes } from './sources/scenes.ts';
 
 export interface BuildOptions {
@@ -19,8 +20,11 @@ export interface SynthOptions extends BuildOptions {
 }
 
 /** Renders scenes 0 … count - 1 of a seed into a dataset. Throws what `renderScene` and `writeShards` throw. */
-export function buildScenes(options: SynthOptions): Promise<Manifest> {
+export async function buildScenes(options: SynthOptions): Promise<Manifest> {
   const { count, seed, scenes } = options;
+  const { preset = 'normal', split, ...overrides } = scenes;
+  // Before anything is overwritten.
+  sceneOptions(preset, overrides);
   return writeShards(renderScenes(seed, count, scenes), options.out, {
     builder: 'scenes',
     source: { seed, count, options: plain(scenes) },

@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import { messageOf } from '../errors.ts';
 import type { PixelBox } from './box.ts';
 import { checkSize, openDataset } from './dataset.ts';
+import { inOrder } from './in-order.ts';
 import { readManifest, type ShardEntry } from './manifest.ts';
 import type { ImageRecord, ObjectAnnotation, Relation } from './record.ts';
 import { boundsOf, boxIou } from './rle.ts';
@@ -53,7 +54,11 @@ export async function validateDataset(
       else {
         const rows = Array.from({ length: shard.rows }, (_, row) => row);
         const base = first;
-        for await (const { row, result } of inOrder(rows, row => checkRow(() => dataset.read(base + row)))) {
+        let row = -1;
+        for await (const result of inOrder(rows, IN_FLIGHT, row =>
+          checkRow(() => dataset.read(base + row)),
+        )) {
+          row++;
           if ('failure' in result) {
             problems.push({ shard: shard.file, row, id: null, problem: result.failure });
           } else {
@@ -193,21 +198,4 @@ function problemOfText(what: string, text: string): string | null {
   // U+FFFD is what broken UTF-8 turns into when it is read.
   if (/\p{Cc}|\ufffd/u.test(text)) return `${what} has characters that are no text: ${JSON.stringify(text)}`;
   return null;
-}
-
-/** The results of `work` in the order of `items`, a few in the making at once. */
-async function* inOrder<R>(
-  items: readonly number[],
-  work: (item: number) => Promise<R>,
-): AsyncGenerator<{ row: number; result: R }> {
-  const pending: { row: number; result: Promise<R> }[] = [];
-  let next = 0;
-  while (next < items.length || pending.length > 0) {
-    while (next < items.length && pending.length < IN_FLIGHT) {
-      const row = items[next++] as number;
-      pending.push({ row, result: work(row) });
-    }
-    const head = pending.shift();
-    if (head) yield { row: head.row, result: await head.result };
-  }
 }

@@ -161,9 +161,16 @@ export function captionsOf(
   const captions = [`the image shows ${describeAll(seen)} on ${describe(background)}.`, countAll(seen)];
   const objects = seen.map(({ part }, i) => ({ label: part.label, phrase: phrases[i] ?? part.label }));
   const named = (index: number) => isNamedAlone(objects, index);
-  const sayable = relations.filter(({ subject, object }) => named(subject) && named(object));
+  const said = new Set<string>();
   const sentences = random
-    .shuffle(sayable)
+    .shuffle(relations)
+    .filter(({ subject, object }) => {
+      // From the other side, or diagonally, it would be the same fact again.
+      const pair = `${Math.min(subject, object)} ${Math.max(subject, object)}`;
+      if (said.has(pair) || !named(subject) || !named(object)) return false;
+      said.add(pair);
+      return true;
+    })
     .slice(0, 2)
     .map(r => `the ${phrases[r.subject]} is ${r.predicate} the ${phrases[r.object]}.`);
   if (sentences.length > 0) captions.push(sentences.join(' '));

@@ -3,6 +3,7 @@ import sharp from 'sharp';
 import { GroundError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { Size } from '../box.ts';
+import { inOrder } from '../in-order.ts';
 import type { ImageRecord } from '../record.ts';
 import { boundsOf, encodeMask, type Rle } from '../rle.ts';
 import { type Layout, layOut } from './scene-layout.ts';
@@ -78,12 +79,8 @@ export async function* renderScenes(
   count: number,
   options: RenderOptions = {},
 ): AsyncGenerator<ImageRecord> {
-  const pending: Promise<ImageRecord>[] = [];
-  for (let next = 0; next < count || pending.length > 0; ) {
-    while (next < count && pending.length < IN_FLIGHT) pending.push(renderScene(seed, next++, options));
-    const record = await pending.shift();
-    if (record) yield record;
-  }
+  const indexes = Array.from({ length: count }, (_, index) => index);
+  yield* inOrder(indexes, IN_FLIGHT, index => renderScene(seed, index, options));
 }
 
 /** PNG encoding runs on other threads: enough scenes to keep them busy. */

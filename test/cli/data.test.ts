@@ -1,0 +1,249 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { describe, expect, it } from 'vitest';
+import { parseRange, parseSizes, parseSplits, parseWhole } from '../../src/cli/data-values.ts';
+import { openDataset } from '../../src/data/dataset.ts';
+import { writeShards } from '../../src/data/shards.ts';
+import { plainImage, soundRecord } from '../data/sample-records.ts';
+import { temporaryFolder } from '../helpers/folder.ts';
+import { ground } from './harness.ts';
+
+const json = (text: string) => JSON.parse(text);
+
+/** Two images with annotation files in COCO's form, the second image missing. */
+async function cocoFolder() {
+  const folder = temporaryFolder();
+  await mkdir(join(folder, 'images'));
+  await writeFile(join(folder, 'images', 'a.png'), await plainImage(20, 10));
+  const images = ['a.png', 'b.png'].map((file_name, id) => ({ id, file_name, width: 20, height: 10 }));
+  const instances = {
+    images,
+    categories: [{ id: 3, name: 'dog' }],
+    annotations: [
+      { id: 1, image_id: 0, category_id: 3, bbox: [1, 1, 30, 5], segmentation: [[1, 1, 19, 1, 19, 6]] },
+      { id: 2, image_id: 0, category_id: 4, bbox: [1, 1, 3, 5] },
+    ],
+  };
+  await writeFile(join(folder, 'instances.json'), JSON.stringify(instances));
+  await writeFile(
+    join(folder, 'captions.json'),
+    JSON.stringify({ images, annotations: [{ image_id: 0, caption: 'a dog' }] }),
+  );
+  return {
+    folder,
+    out: join(folder, 'set'),
+    flags: [
+      ...['--images', join(folder, 'images'), '--instances', join(folder, 'instances.json')],
+      ...['--captions', join(folder, 'captions.json'), '--out', join(folder, 'set')],
+    ],
+  };
+}
+
+describe('ground data synth', () => {
+  it('renders a dataset, tells progress on stderr and the result on stdout', async () => {
+    const out = join(temporaryFolder(), 'scenes');
+    const flags = [
+      '--count',
+      '30',
+      '--seed',
+      '4',
+      '--size',
+      '48x32,40',
+      '--objects',
+      '2-3',
+      '--preset',
+      'easy',
+    ];
+    const done = await ground('data', 'synth', '--out', out, ...flags);
+    expect(done).toMatchObject({ code: 0, stdout: `${out}: 30 scenes in 1 shard\n` });
+    expect(done.stderr).toContain('30/30 scenes');
+    const dataset = await openDataset(out);
+    const records = await Promise.all(Array.from({ length: 30 }, (_, row) => dataset.read(row)));
+    await dataset.close();
+    const sizes = new Set(records.map(({ width, height }) => `${width}x${height}`));
+    expect([...sizes].sort()).toEqual(['40x40', '48x32']);
+    expect(records.every(({ objects }) => objects.length === 2 || objects.length === 3)).toBe(true);
+    expect(dataset.manifest.source).toMatchObject({ seed: 4, count: 30, options: { preset: 'easy' } });
+  });
+
+  it('splits into sub-folders with other scenes, and refuses to overwrite unless asked', async () => {
+    const out = join(temporaryFolder(), 'scenes');
+    const args = [
+      'data',
+      'synth',
+      '--out',
+      out,
+      '--split',
+      'train=5,val=3',
+      '--size',
+      '32',
+      '--preset',
+      'easy',
+    ];
+    const done = await ground(...args, '--json');
+    expect(json(done.stdout)).toEqual({
+      datasets: [
+        { dir: join(out, 'train'), rows: 5, shards: 1 },
+        { dir: join(out, 'val'), rows: 3, shards: 1 },
+      ],
+    });
+    const [train, val] = [await openDataset(join(out, 'train')), await openDataset(join(out, 'val'))];
+    expect(Buffer.from((await train.read(0)).image).equals((await val.read(0)).image)).toBe(false);
+    await Promise.all([train.close(), val.close()]);
+    expect(await ground(...args)).toMatchObject({ code: 1, stderr: expect.stringContaining('--overwrite') });
+    expect(await ground(...args, '--overwrite')).toMatchObject({ code: 0 });
+  });
+
+  it.each([
+    [['--count', '0'], '--count "0" makes no sense'],
+    [['--count', '1.5'], '--count "1.5" makes no sense'],
+    [['--size', '9x'], '--size "9x" makes no sense'],
+    [['--size', '8'], 'scene option sizes is out of range'],
+    [['--objects', '3-2'], 'scene option objects is out of range'],
+    [['--split', 'a=1,a=2'], 'a is there twice'],
+    [['--preset', 'insane'], 'insane'],
+  ])('%o is bad usage', async (flags, message) => {
+    const out = join(temporaryFolder(), 'scenes');
+    const done = await ground('data', 'synth', '--out', out, ...flags);
+    expect(done.code).toBe(2);
+    expect(done.stderr).toContain(message);
+    expect(existsSync(join(out, 'manifest.json'))).toBe(false);
+  });
+});
+
+describe('ground data build', () => {
+  it('builds from COCO and says what was left out', async () => {
+    const { flags, out } = await cocoFolder();
+    const done = await ground('data', 'build', '--from', 'coco', ...flags);
+    expect(done.code).toBe(0);
+    expect(done.stdout).toContain('1 objects (0 crowds), 1 masks, 1 captions');
+    expect(done.stdout).toMatch(/image file missing +1\n/);
+    expect(done.stdout).toMatch(/box cut at the edge of the image +1\n/);
+    const dataset = await openDataset(out);
+    expect(await dataset.read(0)).toMatchObject({
+      id: 'coco-0',
+      captions: ['a dog'],
+      objects: [{ label: 'dog' }],
+    });
+    await dataset.close();
+  });
+
+  it('prints one JSON document; masks may stay out', async () => {
+    const { flags, out } = await cocoFolder();
+    const done = await ground('data', 'build', '--from', 'coco', ...flags, '--json', '--no-masks');
+    expect(json(done.stdout)).toMatchObject({
+      dir: out,
+      rows: 1,
+      shards: 1,
+      report: { images: 1, objects: 1, masks: 0, skipped: { 'image file missing': 1 } },
+    });
+  });
+
+  it('names a missing file, and wants a known format', async () => {
+    const { flags, folder } = await cocoFolder();
+    const wrong = flags.map(flag => flag.replace('captions.json', 'nowhere.json'));
+    const done = await ground('data', 'build', '--from', 'coco', ...wrong);
+    expect(done).toMatchObject({ code: 1, stderr: expect.stringContaining(join(folder, 'nowhere.json')) });
+    expect((await ground('data', 'build', '--from', 'tarot', ...flags)).code).toBe(2);
+  });
+});
+
+describe('ground data validate', () => {
+  it('exits 0 on a sound dataset and 1 on a bad one, each problem with its shard and row', async () => {
+    const dir = join(temporaryFolder(), 'set');
+    const sound = await soundRecord('a');
+    await writeShards([sound], dir, { source: {}, builder: 'test' });
+    expect(await ground('data', 'validate', dir)).toMatchObject({
+      code: 0,
+      stdout: '1 rows in 1 shard, 0 problems\n',
+    });
+    expect(process.exitCode).toBeUndefined();
+
+    await writeShards([sound, { ...sound, id: 'b', captions: [''] }], dir, {
+      source: {},
+      builder: 'test',
+      overwrite: true,
+    });
+    try {
+      const done = await ground('data', 'validate', dir);
+      expect(done.stdout).toBe(
+        'shard-00000.arrow row 1 (b): caption 0 is empty\n2 rows in 1 shard, 1 problem\n',
+      );
+      expect(process.exitCode).toBe(1);
+      const asJson = await ground('data', 'validate', dir, '--json');
+      expect(json(asJson.stdout)).toEqual({
+        dir,
+        rows: 2,
+        shards: 1,
+        problems: [{ shard: 'shard-00000.arrow', row: 1, id: 'b', problem: 'caption 0 is empty' }],
+      });
+    } finally {
+      process.exitCode = undefined;
+    }
+  });
+
+  it('says where no dataset is', async () => {
+    const dir = temporaryFolder();
+    expect(await ground('data', 'validate', dir)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`no dataset in ${dir}`),
+    });
+  });
+});
+
+describe('ground data inspect and preview', () => {
+  it('count and draw', async () => {
+    const folder = temporaryFolder();
+    const [dir, png] = [join(folder, 'set'), join(folder, 'sheet.png')];
+    await writeShards([await soundRecord('a'), await soundRecord('b')], dir, { source: {}, builder: 'test' });
+    const inspected = await ground('data', 'inspect', dir);
+    expect(inspected.stdout).toContain('4 objects: 4 named alone, 2 with masks, 0 crowds');
+    expect(inspected.stdout).toMatch(/label +count\ndoor +2\nwall +2\n/);
+    expect(json((await ground('data', 'inspect', dir, '--json')).stdout)).toMatchObject({
+      rows: 2,
+      objects: 4,
+    });
+
+    const drawn = await ground(
+      'data',
+      'preview',
+      dir,
+      '--out',
+      png,
+      '--side',
+      '100',
+      '--columns',
+      '1',
+      '--json',
+    );
+    expect(json(drawn.stdout)).toEqual({ file: png });
+    expect(await sharp(await readFile(png)).metadata()).toMatchObject({ format: 'png', width: 116 });
+    expect((await ground('data', 'preview', dir, '--out', join(folder, 'sheet.gif'))).code).toBe(2);
+  });
+});
+
+describe('values of flags', () => {
+  it('are read as they are written', () => {
+    expect(parseSizes('--size', '96, 64x32')).toEqual([
+      { width: 96, height: 96 },
+      { width: 64, height: 32 },
+    ]);
+    expect(parseRange('--scale', '0.1-.45')).toEqual([0.1, 0.45]);
+    expect(parseRange('--objects', '4')).toEqual([4, 4]);
+    expect(parseSplits('--split', 'train=10,val-2=3')).toEqual([
+      { name: 'train', count: 10 },
+      { name: 'val-2', count: 3 },
+    ]);
+    expect(parseWhole('--seed', '0', 0)).toBe(0);
+  });
+
+  it.each(['', '-1', '1e99', 'x', '0x'])('"%s" is no whole number', text => {
+    expect(() => parseWhole('--seed', text, 0)).toThrow(/makes no sense/);
+  });
+
+  it.each(['../up=3', 'a', 'a=', '=3', 'a=1,,b=2'])('"%s" is no split', text => {
+    expect(() => parseSplits('--split', text)).toThrow(/makes no sense/);
+  });
+});
