@@ -36,14 +36,16 @@ export class CompiledFunctions {
       this.#recorded.set(fullKey, known);
       return known.run(backend, inputs);
     }
-    const { outputs, recorded } = record(backend, key, inputs, f);
+    const recorded = record(backend, key, inputs, f);
     this.#recorded.set(fullKey, recorded);
     const oldest = this.#recorded.keys().next();
     if (this.#recorded.size > this.#limit && !oldest.done) {
       this.#recorded.get(oldest.value)?.dispose(backend);
       this.#recorded.delete(oldest.value);
     }
-    return outputs;
+    // The first result comes from the graph as well: TensorFlow rewrites graphs, so that eager kernels may differ in the
+    // last bit, and a run that was resumed here must not differ from one that recorded earlier.
+    return recorded.run(backend, inputs);
   }
 
   dispose(): void {
@@ -70,17 +72,17 @@ function record(
   key: string,
   inputs: readonly tf.Tensor[],
   f: () => tf.Tensor[],
-): { outputs: tf.Tensor[]; recorded: Recorded } {
+): Recorded {
   const inputIds = backend.getInputTensorIds(inputs);
   const real = backend.binding;
   const recorder = new Recorder(real, inputIds, inputs);
   backend.binding = { ...real, ...recorder.calls };
-  let outputs: tf.Tensor[];
   let outputNodes: string[];
   try {
-    outputs = tf.tidy(f);
+    const outputs = tf.tidy(f);
     // Asking for the numbers writes values that tfjs has kept back: that too must be recorded.
     outputNodes = backend.getInputTensorIds(outputs).map(id => recorder.outputNode(id));
+    tf.dispose(outputs);
   } finally {
     backend.binding = real;
   }
@@ -88,15 +90,12 @@ function record(
   const captured = recorder.captured;
   real.registerFunction(name, encodeGraph(recorder.nodes), recorder.inputNodes, outputNodes);
   return {
-    outputs,
-    recorded: {
-      run(access, tensors) {
-        const ids = [...access.getInputTensorIds(tensors), ...captured];
-        const made = access.binding.executeOp(name, [], ids, outputNodes.length);
-        return made.map(metadata => access.createOutputTensor(metadata));
-      },
-      dispose: access => access.binding.removeFunction(name),
+    run(access, tensors) {
+      const ids = [...access.getInputTensorIds(tensors), ...captured];
+      const made = access.binding.executeOp(name, [], ids, outputNodes.length);
+      return made.map(metadata => access.createOutputTensor(metadata));
     },
+    dispose: access => access.binding.removeFunction(name),
   };
 }
 
