@@ -55,7 +55,7 @@ await mkdir('exports', { recursive: true });
 await writeFile('exports/scene.png', scene.image);
 const phrase = scene.objects[0]?.phrase ?? 'object';
 const question = `What is the location of the ${phrase} in the image?`;
-const predict = ['predict', '--run', options.run, '--image', 'exports/scene.png', '--prompt', question];
+const predict = ['predict', '--run', options.run, '--image', 'exports/scene.png', '--prompt', question, '--ground'];
 ground([...predict, '--out', 'exports/answer.png', ...engine]);
 
 const stages = await Promise.all(
@@ -87,6 +87,6 @@ console.log(`ONNX differs from the trained model by at most ${exported.maxAbsolu
 console.log(`All of it took ${((performance.now() - began) / 60_000).toFixed(1)} minutes. To look further:
 
   tensorboard --logdir checkpoints/${options.run}
-  npx ground predict --run ${options.run} --image exports/scene.png --prompt "${question}" --out answer.png
+  npx ground predict --run ${options.run} --image exports/scene.png --prompt "${question}" --ground --out answer.png
   npx ground train --stage 3 --run ${options.run} --set steps=${(stages[3]?.steps ?? 0) + 500} --resume
 `);

@@ -74,6 +74,11 @@ function record(
   f: () => tf.Tensor[],
 ): Recorded {
   const inputIds = backend.getInputTensorIds(inputs);
+  if (new Set(inputIds).size < inputIds.length) {
+    throw new GroundError('engine', `two inputs of the recorded function "${key}" share their storage`, {
+      hint: 'copy the values of one: what `f` reads could not be told apart on later calls',
+    });
+  }
   const real = backend.binding;
   const recorder = new Recorder(real, inputIds, inputs);
   backend.binding = { ...real, ...recorder.calls };

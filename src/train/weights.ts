@@ -79,7 +79,8 @@ export function copyGroup(tree: ParameterTree, from: string, to: string): void {
         { hint: 'both encoders must have the same hidden_size for their projectors to be copied' },
       );
     }
-    target.assign(tf.clone(source.value));
+    // Not tf.clone: the two would share their storage, and a recorded step tells its inputs apart by it.
+    target.assign(tf.tensor(source.value.dataSync(), [...target.shape], 'float32'));
   }
 }
 

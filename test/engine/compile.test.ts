@@ -100,6 +100,15 @@ describe('compiled functions', () => {
     tf.dispose([kept, x]);
   });
 
+  it('refuse inputs that share their storage, which later calls could not tell apart', () => {
+    const x = tf.tensor([1, 2]);
+    const alias = tf.clone(x);
+    const call = (): unknown => functions.call('aliased', [x, alias], () => [tf.add(x, alias)]);
+    if (tf.getBackend() === 'tensorflow') expect(call).toThrow('share their storage');
+    else expect(values(call() as tf.Tensor[])).toEqual([[2, 4]]);
+    tf.dispose([x, alias]);
+  });
+
   it('hand an input back as an output', () => {
     const x = tf.tensor([1, 2, 3]);
     for (let i = 0; i < 2; i++) {
