@@ -81,6 +81,8 @@ async function inWorker(options: ProducerOptions, prefetch: number): Promise<Loa
   const fail = (error: Error): void => {
     failure ??= error;
     wake();
+    // What it prepared before is here already; nothing more will come.
+    void worker.terminate();
   };
   worker.on('message', (message: WorkerMessage) => {
     if (message.kind === 'error') {
@@ -104,12 +106,7 @@ async function inWorker(options: ProducerOptions, prefetch: number): Promise<Loa
       });
     }
   };
-  try {
-    await until(() => opened);
-  } catch (thrown) {
-    await worker.terminate();
-    throw thrown;
-  }
+  await until(() => opened);
   for (let i = 0; i < prefetch; i++) worker.postMessage('next');
   return {
     async next() {

@@ -34,7 +34,7 @@ describe('the grid of an image', () => {
     [500, 4000, 1, 6],
     [800, 800, 2, 2],
     [100, 100, 1, 1],
-  ])('of %i x %i pixels is %i x %i of the paper\'s fourteen', (width, height, columns, rows) => {
+  ])("of %i x %i pixels is %i x %i of the paper's fourteen", (width, height, columns, rows) => {
     expect(PAPER).toHaveLength(14);
     expect(chooseGrid({ width, height }, PAPER, 336)).toEqual([columns, rows]);
   });

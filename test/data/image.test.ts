@@ -43,7 +43,7 @@ describe('resizing', () => {
     );
   });
 
-  it.each([0, 1, 2, 3])('equals CLIP\'s processor, shortest edge and crop (image %i)', async i => {
+  it.each([0, 1, 2, 3])("equals CLIP's processor, shortest edge and crop (image %i)", async i => {
     const image = await decodeFixture('image-processor', `image${i}.png`);
     const [short, long] = [Math.min(image.width, image.height), Math.max(image.width, image.height)];
     const other = Math.trunc((56 * long) / short);
@@ -52,7 +52,7 @@ describe('resizing', () => {
     expect(crop(resizeBicubic(image, size), 56)).toEqual(interleave(want.data, 56 * 56));
   });
 
-  it('normalises as CLIP\'s processor does', () => {
+  it("normalises as CLIP's processor does", () => {
     const planes = processor.get('out.clip.u8.0')!.data as Uint8Array;
     const got = new Float32Array(planes.length + 1);
     expect(normaliseInto(got, 1, planes, 56 * 56, CLIP_NORMALISATION)).toBe(got.length);
@@ -87,7 +87,9 @@ describe('views', () => {
   });
 
   it('padded keep the aspect ratio on black', async () => {
-    const white = await sharp({ create: { width: 40, height: 20, channels: 3, background: '#fff' } }).png().toBuffer();
+    const white = await sharp({ create: { width: 40, height: 20, channels: 3, background: '#fff' } })
+      .png()
+      .toBuffer();
     const image = await decodeImage({ id: 'white', image: white, width: 40, height: 20 });
     const { global, globalPlacement } = viewsOf(image, { ...config, resize: 'pad' }, false);
     expect(globalPlacement).toMatchObject({ width: 28, height: 14, left: 0, top: 7 });
@@ -112,7 +114,10 @@ describe('decoding', () => {
     expect([...(await decodeImage(input(await grey.png().toBuffer()))).data]).toEqual(new Array(18).fill(77));
     const deep = await create(3, { r: 77, g: 0, b: 255 }).toColourspace('rgb16').png().toBuffer();
     expect([...(await decodeImage(input(deep))).data.subarray(0, 3)]).toEqual([77, 0, 255]);
-    const greyAlpha = await sharp(await grey.png().toBuffer()).ensureAlpha(0.5).png().toBuffer();
+    const greyAlpha = await sharp(await grey.png().toBuffer())
+      .ensureAlpha(0.5)
+      .png()
+      .toBuffer();
     expect([...(await decodeImage(input(greyAlpha))).data]).toEqual(new Array(18).fill(77));
   });
 
@@ -137,8 +142,12 @@ describe('decoding', () => {
 
   it('names a damaged image and one of another size', async () => {
     const whole = await create(3, { r: 1, g: 2, b: 3 }).jpeg().toBuffer();
-    await expect(decodeImage(input(whole.subarray(0, 200)))).rejects.toThrow(/image the-image cannot be decoded/);
-    await expect(decodeImage(input(Buffer.from('no image')))).rejects.toThrow(/image the-image cannot be decoded/);
+    await expect(decodeImage(input(whole.subarray(0, 200)))).rejects.toThrow(
+      /image the-image cannot be decoded/,
+    );
+    await expect(decodeImage(input(Buffer.from('no image')))).rejects.toThrow(
+      /image the-image cannot be decoded/,
+    );
     await expect(decodeImage(input(whole, 5, 2))).rejects.toThrow(/the-image is 3x2, its record says 5x2/);
     await expect(imageInputOf(Buffer.from('no image'), 'x.txt')).rejects.toThrow(/x\.txt is no image/);
   });

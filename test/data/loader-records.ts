@@ -105,7 +105,9 @@ export async function randomRecord(index: number, count = 4): Promise<ImageRecor
   const random = new Random('record', index);
   const [width, height] = index % 2 === 0 ? [64, 64] : [80, 40];
   const pixels = Buffer.from(Array.from({ length: width * height * 3 }, () => random.int(0, 256)));
-  const image = await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
+  const image = await sharp(pixels, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
   const objects = Array.from({ length: count }, (_, i): ObjectAnnotation => {
     const label = LABELS[(index + i) % LABELS.length]!;
     const colour = COLOURS[i % COLOURS.length]!;

@@ -27,7 +27,10 @@ function viewsOf(width: number, height: number, grid: [number, number], side: nu
 }
 
 /** The value that rows and weights read from a one-channel table. */
-function read(table: ArrayLike<number>, { rows, weights }: { rows: Int32Array; weights: Float32Array }): number[] {
+function read(
+  table: ArrayLike<number>,
+  { rows, weights }: { rows: Int32Array; weights: Float32Array },
+): number[] {
   return Array.from({ length: rows.length / 4 }, (_, i) =>
     [0, 1, 2, 3].reduce((sum, c) => sum + table[rows[4 * i + c]!]! * weights[4 * i + c]!, 0),
   );
@@ -46,11 +49,13 @@ describe('points', () => {
     expect(() => nearestPoints(SIX, Int32Array.of(0), 7)).toThrow(/7 neighbors of 6/);
   });
 
-  it.each(['ferret-sampler', 'ferret-sampler-max'])('equal Apple\'s sampler in %s', name => {
+  it.each(['ferret-sampler', 'ferret-sampler-max'])("equal Apple's sampler in %s", name => {
     const golden = readGolden(name);
     const images = [0, 1, 2].flatMap(i => golden.get(`in.points.${i}`) ?? []);
     const pools: Float32Array[] = images.flatMap(({ data, shape: [regions = 0, count = 0] }) =>
-      Array.from({ length: regions }, (_, r) => Float32Array.from(data.subarray(r * count * 2, (r + 1) * count * 2))),
+      Array.from({ length: regions }, (_, r) =>
+        Float32Array.from(data.subarray(r * count * 2, (r + 1) * count * 2)),
+      ),
     );
     for (let stage = 0; golden.has(`out.stage${stage}.fps_idx`); stage++) {
       const { data: wanted, shape } = golden.get(`out.stage${stage}.fps_idx`)!;
@@ -70,7 +75,7 @@ describe('points', () => {
     }
   });
 
-  it('on a map read what Apple\'s sampler reads, x along the width', () => {
+  it("on a map read what Apple's sampler reads, x along the width", () => {
     const golden = readGolden('ferret-sampler');
     const { data: points } = golden.get('in.points.0')!;
     const map = golden.get('in.feature_map.0')!.data;
@@ -102,7 +107,9 @@ describe('maps', () => {
     // Two columns, one row of 2x2 tiles: 0 1 | 4 5 over 2 3 | 6 7.
     expect([...mergedOrder([2, 1], 2)]).toEqual([0, 1, 4, 5, 2, 3, 6, 7]);
     expect(mergedRow(3, 3, [2, 2], 2)).toBe(15);
-    expect([...localCentresOf([2, 1], 2)].slice(8)).toEqual([0.625, 0.25, 0.875, 0.25, 0.625, 0.75, 0.875, 0.75]);
+    expect([...localCentresOf([2, 1], 2)].slice(8)).toEqual([
+      0.625, 0.25, 0.875, 0.25, 0.625, 0.75, 0.875, 0.75,
+    ]);
   });
 
   it('enlarge the global map by nearest neighbour: 2x2 to 3x3', () => {
@@ -113,7 +120,9 @@ describe('maps', () => {
     const { global, local } = cornersOf(points, viewsOf(9, 9, [1, 1], 3), uneven, 'nearest');
     expect(read([0, 1, 2, 3], global)).toEqual([0, 0, 1, 0, 0, 1, 2, 2, 3]);
     expect(read([0, 1, 2, 3, 4, 5, 6, 7, 8], local!)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    expect(read([0, 1, 2, 3], cornersOf(points, viewsOf(9, 9, [1, 1], 3), uneven, 'bilinear').global)[4]).toBe(1.5);
+    expect(
+      read([0, 1, 2, 3], cornersOf(points, viewsOf(9, 9, [1, 1], 3), uneven, 'bilinear').global)[4],
+    ).toBe(1.5);
   });
 
   it('merge as the released code does', () => {
@@ -126,7 +135,8 @@ describe('maps', () => {
     );
     const { global, local } = cornersOf(points, viewsOf(601, 300, [3, 2], 4), four, 'nearest');
     for (let c = 0; c < 5; c++) {
-      const channel = (map: ArrayLike<number>) => Array.from({ length: map.length / 5 }, (_, p) => map[p * 5 + c]!);
+      const channel = (map: ArrayLike<number>) =>
+        Array.from({ length: map.length / 5 }, (_, p) => map[p * 5 + c]!);
       const [a, b] = [read(channel(base), global), read(channel(patches), local!)];
       a.forEach((value, p) => {
         expect(value + b[p]!).toBeCloseTo(want[p * 5 + c]!, 4);
@@ -173,18 +183,26 @@ describe('regions', () => {
   it('a box holds its far edges, within the mask where there is one', () => {
     expect(all({ kind: 'box', box: box(2, 3, 5, 4) })).toHaveLength(8);
     expect(all({ kind: 'box', box: box(2, 3, 29.9, 40) })).toHaveLength(28 * 17);
-    expect(all({ kind: 'box', box: box(2, 3, 9, 9), mask: boxMask(box(4, 4, 6, 6), 30, 20) })).toHaveLength(4);
-    expect(all({ kind: 'box', box: box(2, 3, 5, 4), mask: boxMask(box(10, 10, 12, 12), 30, 20) })).toHaveLength(8);
+    expect(all({ kind: 'box', box: box(2, 3, 9, 9), mask: boxMask(box(4, 4, 6, 6), 30, 20) })).toHaveLength(
+      4,
+    );
+    expect(
+      all({ kind: 'box', box: box(2, 3, 5, 4), mask: boxMask(box(10, 10, 12, 12), 30, 20) }),
+    ).toHaveLength(8);
   });
 
   it('outside the image, empty or of another size are errors that name the sample', () => {
     expect(() => all({ kind: 'box', box: box(31, 0, 40, 5) })).toThrow(/^sample: a box region lies outside/);
     expect(() => all({ kind: 'box', box: box(9, 9, 2, 12) })).toThrow(/^sample: .*empty/);
-    expect(() => all({ kind: 'point', point: { x: -9, y: 3 } })).toThrow(/^sample: a point region lies outside/);
+    expect(() => all({ kind: 'point', point: { x: -9, y: 3 } })).toThrow(
+      /^sample: a point region lies outside/,
+    );
     const none = encodeMask({ ...size, data: new Uint8Array(600) });
     expect(() => all({ kind: 'free-form', mask: none })).toThrow(/^sample: a free-form region has no pixels/);
     const other = boxMask(box(0, 0, 2, 2), 20, 30);
-    expect(() => all({ kind: 'free-form', mask: other })).toThrow(/^sample: a mask is 20x30, its image 30x20/);
+    expect(() => all({ kind: 'free-form', mask: other })).toThrow(
+      /^sample: a mask is 20x30, its image 30x20/,
+    );
   });
 
   it('list the pixels of any mask within any range', () => {

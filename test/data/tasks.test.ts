@@ -86,7 +86,9 @@ describe('literal wording', () => {
   it('roc', () => {
     const conversation = conversationOf(animals, 'roc', { ...literal, regionKind: 'box', labels: ['bird'] });
     for (const [question, answer] of texts(conversation)) {
-      const match = /^Is the object \[.*\] <region_fea> of the image a (\w+) or a (\w+)\?$/.exec(question ?? '');
+      const match = /^Is the object \[.*\] <region_fea> of the image a (\w+) or a (\w+)\?$/.exec(
+        question ?? '',
+      );
       expect(match?.slice(1)).toContain(answer);
     }
   });
@@ -165,7 +167,7 @@ describe('choices', () => {
           const text = piecesText(question, record, 64);
           expect(truth.distractor).not.toBe(truth.label);
           expect(text).toContain(`a ${truth.distractor}`);
-          orders.add(text.indexOf(` a ${truth.label} `) < text.indexOf(` a ${truth.distractor}`));
+          orders.add(text.indexOf(` a ${truth.label}`) < text.indexOf(` a ${truth.distractor}`));
           kinds.add(truth.region);
         }
       }
@@ -175,7 +177,10 @@ describe('choices', () => {
   });
 
   it('rec: asks only for what one phrase names alone', () => {
-    const twins = { ...animals, objects: [...animals.objects, { ...animals.objects[0]!, box: box(0, 0, 9, 9) }] };
+    const twins = {
+      ...animals,
+      objects: [...animals.objects, { ...animals.objects[0]!, box: box(0, 0, 9, 9) }],
+    };
     const asked = conversationOf(twins, 'rec', literal)?.rounds.map(round => round.truth.label);
     expect(asked?.sort()).toEqual(['ball', 'cat']);
   });
@@ -203,7 +208,12 @@ describe('choices', () => {
       ],
     };
     const rounds = conversationOf(signs, 'ocr', literal)?.rounds ?? [];
-    expect(rounds.slice(0, -1).map(round => round.truth.label).sort()).toEqual(['4', '7']);
+    expect(
+      rounds
+        .slice(0, -1)
+        .map(round => round.truth.label)
+        .sort(),
+    ).toEqual(['4', '7']);
     expect(piecesText(rounds.at(-1)?.answer ?? [], signs, 1000)).toMatch(/^4 \[.*\], 7 \[.*\]$/);
   });
 
@@ -219,7 +229,8 @@ describe('choices', () => {
 
   it('dense detection: at most maxObjects, still in raster order', async () => {
     const record = await randomRecord(1, 15);
-    const boxes = conversationOf(record, 'dense-detection', taskContext({ maxObjects: 6 }))?.rounds[0]?.truth.boxes;
+    const boxes = conversationOf(record, 'dense-detection', taskContext({ maxObjects: 6 }))?.rounds[0]?.truth
+      .boxes;
     expect(boxes).toHaveLength(6);
     const keys = boxes!.map(({ x1, y1 }) => y1 * 1000 + x1);
     expect(keys).toEqual([...keys].sort((a, b) => a - b));
@@ -257,12 +268,27 @@ describe('templates', () => {
   });
 
   it('complain of a slot without a value', () => {
-    expect(fill('a {b} c', { b: 'x' }).map(piece => (piece.kind === 'text' ? piece.text : '?'))).toEqual(['a ', 'x', ' c']);
+    expect(fill('a {b} c', { b: 'x' }).map(piece => (piece.kind === 'text' ? piece.text : '?'))).toEqual([
+      'a ',
+      'x',
+      ' c',
+    ]);
     expect(() => fill('a {b}', {})).toThrow(/no value for \{b\}/);
   });
 
   it('form plurals', () => {
-    const nouns = ['dog', 'bus', 'sheep', 'knife', 'bench', 'teddy bear', 'person', 'cherry', 'key', 'wine glass'];
+    const nouns = [
+      'dog',
+      'bus',
+      'sheep',
+      'knife',
+      'bench',
+      'teddy bear',
+      'person',
+      'cherry',
+      'key',
+      'wine glass',
+    ];
     expect(nouns.map(pluralOf)).toEqual([
       ...['dogs', 'buses', 'sheep', 'knives', 'benches', 'teddy bears', 'people', 'cherries', 'keys'],
       'wine glasses',

@@ -44,7 +44,17 @@ describe('the tiny tokenizer', () => {
 
   it('writes a box as nine tokens, each number below 64 as one', () => {
     const ids = tokenizer.encode(' [12, 3, 56, 63]');
-    expect(ids.map(id => tokenizer.decode([id]))).toEqual([' [', '12', ', ', '3', ', ', '56', ', ', '63', ']']);
+    expect(ids.map(id => tokenizer.decode([id]))).toEqual([
+      ' [',
+      '12',
+      ', ',
+      '3',
+      ', ',
+      '56',
+      ', ',
+      '63',
+      ']',
+    ]);
     const numbers = Array.from({ length: 64 }, (_, n) => tokenizer.encode(String(n)));
     expect(numbers.every(found => found.length === 1)).toBe(true);
     expect(new Set(numbers.flat()).size).toBe(64);
@@ -52,14 +62,17 @@ describe('the tiny tokenizer', () => {
   });
 
   it('knows every word of templates, scenes, COCO and captions', () => {
-    const words = [...PHRASINGS, ...SCENE_WORDS, ...COCO_NAMES, ...CAPTION_WORDS]
-      .flatMap(text => text.replaceAll(/\{\w+\}/g, ' ').match(/[A-Za-z]+/g) ?? []);
+    const words = [...PHRASINGS, ...SCENE_WORDS, ...COCO_NAMES, ...CAPTION_WORDS].flatMap(
+      text => text.replaceAll(/\{\w+\}/g, ' ').match(/[A-Za-z]+/g) ?? [],
+    );
     const split = [...new Set(words)].filter(word => tokenizer.encode(` ${word}`).length !== 1);
     expect(split).toEqual([]);
   });
 
   it('has the special tokens at the ids that Llama gives them', () => {
-    expect([tokenizer.unknownId, tokenizer.beginId, tokenizer.endId, tokenizer.regionId]).toEqual([0, 1, 2, 3]);
+    expect([tokenizer.unknownId, tokenizer.beginId, tokenizer.endId, tokenizer.regionId]).toEqual([
+      0, 1, 2, 3,
+    ]);
     expect(tokenizer.idOf('<image>')).toBeUndefined();
     expect(tokenizer.decode([1, ...tokenizer.encode('a'), 2])).toBe('a');
     expect(tokenizer.decode([])).toBe('');
@@ -87,7 +100,11 @@ print(json.dumps([ids, [t.decode(i, skip_special_tokens=False) for i in ids]]))`
 
 /** A SentencePiece-like tokenizer in miniature: a blank is put before every text, as Llama's does. */
 const prefixing = {
-  added_tokens: ['<unk>', '<s>', '</s>', '<region_fea>'].map((content, id) => ({ id, content, special: true })),
+  added_tokens: ['<unk>', '<s>', '</s>', '<region_fea>'].map((content, id) => ({
+    id,
+    content,
+    special: true,
+  })),
   normalizer: {
     type: 'Sequence',
     normalizers: [
@@ -102,7 +119,18 @@ const prefixing = {
     type: 'BPE',
     unk_token: '<unk>',
     merges: ['\u2581 a', 'b a'],
-    vocab: { '<unk>': 0, '<s>': 1, '</s>': 2, '<region_fea>': 3, '\u2581': 4, a: 5, b: 6, '\u2581a': 7, ba: 8, '\n': 9 },
+    vocab: {
+      '<unk>': 0,
+      '<s>': 1,
+      '</s>': 2,
+      '<region_fea>': 3,
+      '\u2581': 4,
+      a: 5,
+      b: 6,
+      '\u2581a': 7,
+      ba: 8,
+      '\n': 9,
+    },
   },
 };
 
@@ -122,8 +150,14 @@ describe('any tokenizer.json', () => {
   });
 
   it('says which token is missing', () => {
-    const without = { ...prefixing, added_tokens: [], model: { ...prefixing.model, vocab: { a: 0, '</s>': 1 } } };
-    expect(() => createTokenizer(without, null, 'small.json')).toThrow(/small\.json has no token <region_fea>/);
+    const without = {
+      ...prefixing,
+      added_tokens: [],
+      model: { ...prefixing.model, vocab: { a: 0, '</s>': 1 } },
+    };
+    expect(() => createTokenizer(without, null, 'small.json')).toThrow(
+      /small\.json has no token <region_fea>/,
+    );
     const config = { eos_token: '<end>' };
     expect(() => createTokenizer(prefixing, config, 'small.json')).toThrow(/no token <end>/);
   });
