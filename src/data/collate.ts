@@ -41,7 +41,7 @@ export function collate(
   const lengths = samples.map(s => s.rendered.tokens.length + (s.views ? visualTokens(s.views, layout) : 0));
   const length = Math.min(round(Math.max(...lengths), 16, 4), Math.max(model.max_length, ...lengths));
   const tiles = round(sum(views.map(tileCountOf)), size, 4);
-  const regions = round(sum(samples.map(s => s.regions.length)), 4, 2);
+  const regions = round(sum(samples.map(s => s.regions.length)), 4, 1);
   const tables: Tables = {
     text: size * length,
     global: views.length * layout.globalCount,
@@ -144,7 +144,7 @@ function targetsOf(
       }
     }
   }
-  const count = round(rows.length, 16, 4);
+  const count = round(rows.length, 16, 2);
   const weights = new Float32Array(count).fill(1, 0, rows.length);
   const padded = (values: readonly number[]): Ints => {
     const data = new Int32Array(count);

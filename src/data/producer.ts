@@ -11,6 +11,7 @@ import { type ContrastiveSample, collateContrastive, pairsOf } from './contrasti
 import type { Conversation } from './conversation.ts';
 import type { ViewMode } from './image.ts';
 import { drawIndex } from './mixture.ts';
+import { errorAt } from './naming.ts';
 import { permute } from './permutation.ts';
 import type { Rendered } from './render.ts';
 import { type RecordSource, type Row, RowReader } from './rows.ts';
@@ -69,7 +70,8 @@ export interface ProducedStep {
 type Kind = 'text' | 'visual' | 'contrastive';
 
 const DEFAULT_CACHE_BYTES = 256 * 2 ** 20;
-/** Rows looked at for a dataset's labels. */
+/** Tasks that ask for labels beyond their own image's, and the rows these are collected from. */
+const LABEL_TASKS: ReadonlySet<TaskName> = new Set(['roc', 'count', 'scene-text']);
 const LABEL_ROWS = 256;
 
 interface Source {
@@ -85,6 +87,7 @@ interface Source {
 /** A row drawn for a source. */
 interface Drawn {
   readonly id: string;
+  readonly dataset: string;
   readonly row: Row;
   /** Names the choices made for it. */
   readonly seed: number;
@@ -116,13 +119,25 @@ export async function openProducer(
   try {
     for (const name of names) readers.set(name, new RowReader(name, await open(name), context, cacheBytes));
     const labels = new Map<string, readonly string[]>();
-    for (const [name, reader] of readers) labels.set(name, await labelsOf(reader));
+    for (const { dataset, task } of stage.data) {
+      if (LABEL_TASKS.has(task) && !labels.has(dataset)) {
+        labels.set(dataset, await labelsOf(readers.get(dataset)!));
+      }
+    }
     const sources = stage.data.map((source, index): Source => {
       const reader = readers.get(source.dataset)!;
       const rows = Math.min(source.max_records ?? reader.rows, reader.rows);
       if (rows > 0) {
         const { task, weight } = source;
-        return { index, task, kind: kindOf(task), weight, reader, rows, labels: labels.get(source.dataset)! };
+        return {
+          index,
+          task,
+          kind: kindOf(task),
+          weight,
+          reader,
+          rows,
+          labels: labels.get(source.dataset) ?? [],
+        };
       }
       throw new GroundError('data', `${source.dataset} has no records`, { hint: 'build the dataset again' });
     });
@@ -241,6 +256,7 @@ export class Producer {
       const id = `${source.reader.place(row)}#${source.task}`;
       const drawn: Drawn = {
         id,
+        dataset: source.reader.dataset,
         row: await source.reader.read(row),
         seed: hashSeed(seed, 'sample', source.index, epoch),
       };
@@ -276,7 +292,11 @@ export class Producer {
       }),
     );
     if (!conversation) return null;
-    const size = { id: drawn.id, width: record.width, height: record.height };
+    const size = {
+      id: `${drawn.dataset}, ${drawn.id}`,
+      width: record.width,
+      height: record.height,
+    };
     const rendered = renderOf(conversation, size, this.#context, false);
     const problem = lengthProblem(rendered, size, this.#context);
     if (problem === null) return { ...drawn, conversation, rendered };
@@ -284,9 +304,13 @@ export class Producer {
     return null;
   }
 
-  async #finish({ id, row, conversation, rendered, seed }: Planned): Promise<Sample> {
+  async #finish({ id, dataset, row, conversation, rendered, seed }: Planned): Promise<Sample> {
     const views = conversation.image ? await row.views() : null;
-    return assembleSample(id, conversation, rendered, views, { ...this.#context, seed });
+    try {
+      return assembleSample(id, conversation, rendered, views, { ...this.#context, seed });
+    } catch (thrown) {
+      throw errorAt(dataset, thrown);
+    }
   }
 }
 

@@ -36,6 +36,9 @@ export interface ImageRecord {
   readonly relations: readonly Relation[];
 }
 
+/** All that is known of an image, without its bytes: what a task reads. */
+export type Annotations = Omit<ImageRecord, 'image'>;
+
 /**
  * Whether the phrase of object `index` fits no other object of its image: fit for a question. A phrase that is no more
  * than the label fits everything of that label, crowds included.

@@ -1,7 +1,8 @@
 /** Records and their views by dataset and row, with a bounded memory of those seen lately. */
-import { GroundError, messageOf } from '../errors.ts';
 import type { Views } from './image.ts';
-import type { ImageRecord } from './record.ts';
+import { Lru } from './lru.ts';
+import { errorAt } from './naming.ts';
+import type { Annotations, ImageRecord } from './record.ts';
 import { prepareViews, type SampleContext } from './sample.ts';
 
 /** What the loader needs of a dataset; `openDataset` gives it, and so does an array in tests. */
@@ -14,20 +15,23 @@ export interface RecordSource {
 }
 
 export interface Row {
-  readonly record: ImageRecord;
+  readonly record: Annotations;
   /** The image's views; decoded on first use. */
   views(): Promise<Views>;
 }
 
-const NO_BYTES = new Uint8Array(0);
+interface Held {
+  /** Without the bytes: they are a window of a whole record batch and would keep it in memory. */
+  readonly record: Annotations;
+  views: Promise<Views> | null;
+}
 
 /** One open dataset with what was read of it. Small datasets are decoded once for a whole run. */
 export class RowReader {
   readonly dataset: string;
   readonly #source: RecordSource;
   readonly #context: SampleContext;
-  readonly #capacity: number;
-  readonly #held = new Map<number, Row>();
+  readonly #held: Lru<number, Promise<Held>>;
 
   /** Keeps rows worth about `cacheBytes`. */
   constructor(dataset: string, source: RecordSource, context: SampleContext, cacheBytes: number) {
@@ -37,8 +41,9 @@ export class RowReader {
     const { side, grids } = context.model.image;
     const tiles =
       context.views === 'global' ? 0 : Math.max(...grids.map(([columns, rows]) => columns * rows));
-    // Views, and as much again as a guess for annotations.
-    this.#capacity = Math.max(Math.floor(cacheBytes / (3 * side * side * (1 + tiles) + 4096)), 64);
+    // Views, and a guess for annotations.
+    const rowBytes = 3 * side * side * (1 + tiles) + 8192;
+    this.#held = new Lru(Math.max(Math.floor(cacheBytes / rowBytes), 1));
   }
 
   get rows(): number {
@@ -53,16 +58,26 @@ export class RowReader {
 
   /** Reads a row. Throws `data` naming dataset, shard and row. */
   async read(row: number): Promise<Row> {
-    const held = this.#held.get(row);
-    if (held) {
-      this.#held.delete(row);
-      this.#held.set(row, held);
-      return held;
-    }
-    const read = this.#rowOf(await this.#named(row, () => this.#source.read(row)), row);
-    this.#held.set(row, read);
-    if (this.#held.size > this.#capacity) this.#held.delete(this.#held.keys().next().value ?? row);
-    return read;
+    const fresh: { record?: ImageRecord } = {};
+    const held = await this.#held.get(row, async () => {
+      fresh.record = await this.#readRecord(row);
+      return { record: withoutImage(fresh.record), views: null };
+    });
+    const decode = async (): Promise<Views> => {
+      const record = fresh.record ?? (await this.#readRecord(row));
+      try {
+        return await prepareViews(record, this.#context);
+      } catch (thrown) {
+        throw errorAt(`${this.dataset}, ${this.place(row)}`, thrown);
+      }
+    };
+    return {
+      record: held.record,
+      views: () => {
+        held.views ??= decode();
+        return held.views;
+      },
+    };
   }
 
   async close(): Promise<void> {
@@ -70,33 +85,16 @@ export class RowReader {
     await this.#source.close?.();
   }
 
-  #rowOf(record: ImageRecord, row: number): Row {
-    let encoded = record.image;
-    let views: Promise<Views> | null = null;
-    return {
-      // Without the bytes: they are a window of a whole record batch and would keep it in memory.
-      record: { ...record, image: NO_BYTES },
-      views: () => {
-        views ??= this.#named(row, () => prepareViews({ ...record, image: encoded }, this.#context)).finally(
-          () => {
-            encoded = NO_BYTES;
-          },
-        );
-        return views;
-      },
-    };
-  }
-
-  async #named<T>(row: number, work: () => Promise<T>): Promise<T> {
+  async #readRecord(row: number): Promise<ImageRecord> {
     try {
-      return await work();
+      return await this.#source.read(row);
     } catch (thrown) {
-      const hint = thrown instanceof GroundError ? thrown.hint : undefined;
-      const code = thrown instanceof GroundError ? thrown.code : 'data';
-      throw new GroundError(code, `${this.dataset}, ${this.place(row)}: ${messageOf(thrown)}`, {
-        cause: thrown,
-        ...(hint === undefined ? {} : { hint }),
-      });
+      this.#held.delete(row);
+      throw errorAt(`${this.dataset}, ${this.place(row)}`, thrown);
     }
   }
+}
+
+function withoutImage({ image: _, ...record }: ImageRecord): Annotations {
+  return record;
 }

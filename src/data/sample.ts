@@ -7,6 +7,7 @@ import type { Size } from './box.ts';
 import { type Conversation, regionsOf } from './conversation.ts';
 import { decodeImage, type ImageInput, type ViewMode, type Views, viewsOf } from './image.ts';
 import { patchLayout } from './maps.ts';
+import { errorAt } from './naming.ts';
 import { type RegionSample, sampleRegion } from './regions.ts';
 import { type Rendered, renderConversation } from './render.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -71,11 +72,7 @@ export function renderOf(
       prompt,
     });
   } catch (thrown) {
-    if (!(thrown instanceof GroundError)) throw thrown;
-    throw new GroundError(thrown.code, `${image.id}: ${thrown.message}`, {
-      cause: thrown,
-      ...(thrown.hint === undefined ? {} : { hint: thrown.hint }),
-    });
+    throw errorAt(image.id, thrown);
   }
 }
 

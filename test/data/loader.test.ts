@@ -15,7 +15,7 @@ import { writeShards } from '../../src/data/shards.ts';
 import type { TaskName } from '../../src/data/tasks/names.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { digestOf } from './digest.ts';
-import { model, randomRecord, sourceOf } from './loader-records.ts';
+import { box, model, randomRecord, sourceOf } from './loader-records.ts';
 
 let records: ImageRecord[];
 beforeAll(async () => {
@@ -217,6 +217,22 @@ describe('the loader', () => {
     const message = /^memory, memory:6: image record-6 cannot be decoded/;
     await expect(take(loader, 4)).rejects.toThrow(message);
     await expect(loader.next()).rejects.toThrow(message);
+  });
+
+  it('names dataset, shard and row of a region outside its image, and of a text that cannot be rendered', async () => {
+    const astray = records.map(record => ({
+      ...record,
+      objects: record.objects.map(({ mask: _, ...object }) => ({ ...object, box: box(200, 200, 210, 210) })),
+    }));
+    const regions = await openLoader(optionsOf({ tasks: ['dense-referring'], from: astray }));
+    await expect(regions.next()).rejects.toThrow(
+      /^memory: memory:\d#dense-referring: a (box|point) region lies outside/,
+    );
+    const spoilt = records.map(record => ({ ...record, captions: ['a </s>'] }));
+    const texts = await openLoader(optionsOf({ tasks: ['caption'], from: spoilt }));
+    await expect(texts.next()).rejects.toThrow(
+      /^memory, memory:\d#caption: text holds the special token <\/s>/,
+    );
   });
 
   it('reads again what the cache forgot, to the same batches', async () => {

@@ -1,6 +1,6 @@
 import { Random } from '../../random.ts';
 import type { Conversation, Region } from '../conversation.ts';
-import type { ImageRecord } from '../record.ts';
+import type { Annotations } from '../record.ts';
 
 /** What a task may depend on besides the record. */
 export interface TaskContext {
@@ -21,7 +21,7 @@ export interface TaskContext {
 }
 
 /** A task: one record to one conversation, or null where the record cannot serve. Pure; all chance is the context's. */
-export type Task = (record: ImageRecord, context: TaskContext, random: Random) => Conversation | null;
+export type Task = (record: Annotations, context: TaskContext, random: Random) => Conversation | null;
 
 /** The defaults of training. */
 export function taskContext(given: Partial<TaskContext> = {}): TaskContext {
@@ -37,6 +37,6 @@ export function taskContext(given: Partial<TaskContext> = {}): TaskContext {
 }
 
 /** The stream of one sample's choices. */
-export function taskRandom(context: TaskContext, task: string, record: ImageRecord): Random {
+export function taskRandom(context: TaskContext, task: string, record: Annotations): Random {
   return new Random(context.seed, 'task', task, record.id);
 }

@@ -1,7 +1,7 @@
 /** Every conversation task by name, and the way from a record to a conversation. */
 import { GroundError } from '../../errors.ts';
 import type { Conversation } from '../conversation.ts';
-import type { ImageRecord } from '../record.ts';
+import type { Annotations } from '../record.ts';
 import { caption } from './caption.ts';
 import { type Task, type TaskContext, taskRandom } from './context.ts';
 import { count } from './count.ts';
@@ -36,7 +36,7 @@ const TASKS: Readonly<Record<ConversationTask, Task>> = {
  * conversation. Throws `config` for `contrastive`, which makes pairs instead.
  */
 export function conversationOf(
-  record: ImageRecord,
+  record: Annotations,
   task: TaskName,
   context: TaskContext,
 ): Conversation | null {
