@@ -15,11 +15,11 @@ export const DENSE_DETECTION_QUESTIONS = [
 ] as const;
 export const DENSE_DETECTION_ANSWER = 'The objects are: {objects}';
 
-/** All objects with their boxes, top to bottom by y1, then left to right by x1. */
+/** All objects with category and box, top to bottom by y1, then left to right by x1. */
 export const denseDetection: Task = (record, context, random) => {
   const objects = rasterOrder(someObjects(singleObjects(record.objects), context.maxObjects, random));
   if (objects.length === 0) return null;
-  const listed = enumerate(objects.map(object => [textPiece(`${object.phrase} `), boxPiece(object.box)]));
+  const listed = enumerate(objects.map(object => [textPiece(`${object.label} `), boxPiece(object.box)]));
   return {
     task: 'dense-detection',
     image: true,

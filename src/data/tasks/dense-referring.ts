@@ -16,13 +16,13 @@ export const DENSE_REFERRING_QUESTIONS = [
 ] as const;
 export const DENSE_REFERRING_ANSWER = 'Here are the categories: {names}';
 
-/** Many regions in, their names out, in random order (so that the order gives nothing away). */
+/** Many regions in, their categories out, in random order (so that the order gives nothing away). */
 export const denseReferring: Task = (record, context, random) => {
   const objects = random.shuffle(someObjects(singleObjects(record.objects), context.maxObjects, random));
   if (objects.length === 0) return null;
   const kind = pointingKind(objects, context, random);
   const locations = enumerate(objects.map(object => [regionPiece(pointAt(object, kind, record, random))]));
-  const names = enumerate(objects.map(object => [textPiece(object.phrase)]));
+  const names = enumerate(objects.map(object => [textPiece(object.label)]));
   return {
     task: 'dense-referring',
     image: true,
@@ -30,7 +30,7 @@ export const denseReferring: Task = (record, context, random) => {
       {
         question: phrase(DENSE_REFERRING_QUESTIONS, { locations }, context, random),
         answer: phrase([DENSE_REFERRING_ANSWER], { names }, context, random),
-        truth: { label: objects.map(object => object.phrase).join(', '), region: kind },
+        truth: { label: objects.map(object => object.label).join(', '), region: kind },
       },
     ],
   };
