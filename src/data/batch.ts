@@ -16,8 +16,9 @@ export interface Ints {
 
 /**
  * The geometry of R regions on the merged referring maps (R 0 where the batch has none; the last ones may be padding:
- * weights 0, read by no position). M points a region, blocks of sizes (n_b, k_b). Map rows are rows of the flattened encoder outputs of the whole batch: global rows
- * [B·Pg], local rows [N·Pl] (tile after tile, patches row-major), plus one last row of zeros that stands for "no tile".
+ * weights 0, read by no position). M points a region, blocks of sizes (n_b, k_b). Map rows are rows of the flattened
+ * encoder outputs of the whole batch: global rows [B·Pg], local rows [N·Pl] (tile after tile, patches row-major), plus
+ * one last row of zeros that stands for "no tile".
  */
 export interface RegionGeometry {
   readonly count: number;
