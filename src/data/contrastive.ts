@@ -11,7 +11,7 @@ import { bucketSize } from './buckets.ts';
 import { addRows, ints, pixels } from './collate.ts';
 import type { Views } from './image.ts';
 import { mergedRow, type PatchLayout, patchLayout, tileCountOf } from './maps.ts';
-import type { Annotations } from './record.ts';
+import type { ImageRecord, ObjectAnnotation } from './record.ts';
 import { distinct } from './regions.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
@@ -37,7 +37,7 @@ interface Pool {
  * A caption drawn from the record's (its phrases in a row where it has none) and at most `maxObjects` objects. Null
  * where the record has neither captions nor objects.
  */
-export function pairsOf(record: Annotations, maxObjects: number, random: Random): Pairs | null {
+export function pairsOf(record: ImageRecord, maxObjects: number, random: Random): Pairs | null {
   const { captions } = record;
   const objects = record.objects.filter(object => !object.crowd);
   if (captions.length === 0 && objects.length === 0) return null;
@@ -46,7 +46,15 @@ export function pairsOf(record: Annotations, maxObjects: number, random: Random)
       ? objects
       : distinct(objects.length, maxObjects, random).map(i => objects[i]!);
   const caption = captions.length > 0 ? random.pick(captions) : objects.map(o => o.phrase).join(', ');
-  return { caption, phrases: kept.map(({ phrase, box }) => ({ text: phrase, box })) };
+  return { caption, phrases: kept.map(object => ({ text: describe(object), box: object.box })) };
+}
+
+/**
+ * Everything known of an object in words: its attributes and label ("small red striped circle"). A phrase that only
+ * tells it from the others in its image ("circle") would say too little about what it looks like.
+ */
+function describe({ attributes, label, phrase }: ObjectAnnotation): string {
+  return attributes.length === 0 ? phrase : [...attributes, label].join(' ');
 }
 
 /**
@@ -73,7 +81,7 @@ export function collateContrastive(
     bucketSize(Math.max(...[...captions, ...phrases].map(p => p.length)), 8, 4),
     longest,
   );
-  const regions = bucketSize(phrases.length, 4, 1);
+  const regions = bucketSize(phrases.length, 4, 2);
   const views = samples.map(sample => sample.views);
   const tiles = bucketSize(
     views.reduce((n, seen) => n + tileCountOf(seen), 0),
@@ -175,7 +183,7 @@ function poolTable(
   zeroRow: number,
 ): { rows: Ints; weights: Floats } {
   const widest = pools.reduce((most, pool) => Math.max(most, pool.rows.length), 1);
-  const k = bucketSize(widest, 16, 1);
+  const k = bucketSize(widest, 4, 2);
   const rows = new Int32Array(regions * k).fill(zeroRow);
   const weights = new Float32Array(regions * k);
   for (const [r, pool] of pools.entries()) {
