@@ -17,6 +17,8 @@ import { createOutput, type Output } from './output.ts';
 interface TrainOptions extends CommonOptions, EngineOptions, RecipeOptions {
   readonly stage: string;
   readonly run?: string;
+  readonly data?: string;
+  readonly evalData?: string;
   readonly resume?: boolean;
   readonly fresh?: boolean;
   readonly workers: '0' | '1';
@@ -31,6 +33,8 @@ export function register(program: Command): void {
     .command('train')
     .description('train a stage, or several in order; an interrupted stage goes on where it stopped')
     .requiredOption('--stage <list>', 'stages: 2, 1-3 or 0,2')
+    .option('--data <dir>', 'the dataset of every source, held-out ones too')
+    .option('--eval-data <dir>', 'the dataset of every held-out source')
     .option('--resume', 'go on with a stage even where `steps` has grown')
     .option('--fresh', 'start the stages over, deleting what they have written')
     .addOption(
@@ -58,7 +62,15 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
   const { loadRecipe } = await import('../config/load.ts');
   const recipes = new Map<number, Recipe>();
   const recipeOf = (stage: number): Recipe => {
-    const recipe = recipes.get(stage) ?? loadRecipe({ recipeDir, stage, overrides: options.set });
+    const recipe =
+      recipes.get(stage) ??
+      loadRecipe({
+        recipeDir,
+        stage,
+        overrides: options.set,
+        ...(options.data === undefined ? {} : { data: options.data }),
+        ...(options.evalData === undefined ? {} : { evalData: options.evalData }),
+      });
     recipes.set(stage, recipe);
     return recipe;
   };

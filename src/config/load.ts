@@ -6,7 +6,7 @@ import { checkFiles } from './dependencies.ts';
 import { type ConfigFile, labelOf, placeOf, readConfigFile, valuesOf } from './file.ts';
 import { type Complaint, complaintsOf, describe } from './issues.ts';
 import { type Layer, mergeTrees, modelLayer, nearestPlace, originOf, stageLayer } from './layers.ts';
-import { applyOverride, type Override, readOverrides } from './overrides.ts';
+import { applyOverride, datasetOverrides, type Override, readOverrides } from './overrides.ts';
 import { type KeyPath, type Place, type Problem, problemsError } from './problems.ts';
 import { checkRules } from './rules.ts';
 import { type RecipeTree, recipeOfTree, recipeSchema } from './schema.ts';
@@ -17,6 +17,10 @@ export interface LoadOptions {
   readonly stage: number;
   /** Texts of `--set`: "lr=1e-4". */
   readonly overrides?: readonly string[];
+  /** Value of `--data`: what every source reads, held-out ones too where there is no `evalData`. */
+  readonly data?: string;
+  /** Value of `--eval-data`: what every held-out source reads. */
+  readonly evalData?: string;
   /** Whether datasets, tokenizer and weights must be there; `ignore` checks the recipe alone. */
   readonly files?: 'require' | 'ignore';
   /** What relative paths are relative to. */
@@ -73,6 +77,8 @@ interface ResolveOptions {
   readonly label: string;
   readonly cwd: string;
   readonly overrides?: readonly string[];
+  readonly data?: string;
+  readonly evalData?: string;
   readonly files?: 'require' | 'ignore';
   /** The number in the file's name, where it has one. */
   readonly expectedStage?: number;
@@ -94,13 +100,19 @@ export function resolveRecipe(stageFile: ConfigFile, options: ResolveOptions): L
 
   let tree = layers.reduce<Record<string, unknown>>((merged, layer) => mergeTrees(merged, layer.tree), {});
   const applied: Override[] = [];
-  for (const override of overrides) {
+  const apply = (override: Override): void => {
     const result = applyOverride(tree, override);
     if ('problem' in result) problems.push(result.problem);
     else {
       tree = result.tree;
       applied.push(override);
     }
+  };
+  for (const override of overrides) apply(override);
+  // After --set, which may have changed the list of sources.
+  for (const override of datasetOverrides(tree, options)) {
+    // The finer flag stands: `--data DIR --set data.2.dataset=OTHER`.
+    if (!overrides.some(({ key }) => key.join() === override.key.join())) apply(override);
   }
 
   const top: Place = placeOf(stageFile, [], 'value') ?? { kind: 'flag', flag: stageFile.label };

@@ -6,7 +6,7 @@ import type { KeyPath, Problem } from './problems.ts';
 import { recipeSchema } from './schema.ts';
 import { bareSchema, schemaAt } from './schema-walk.ts';
 
-/** One `--set key=value`, its value typed by the schema. */
+/** One value from the command line, typed by the schema. */
 export interface Override {
   readonly flag: string;
   readonly key: KeyPath;
@@ -44,6 +44,33 @@ export function readOverrides(texts: readonly string[]): { overrides: Override[]
     }
   }
   return { overrides, problems };
+}
+
+/** What `--data` and `--eval-data` stand for: the dataset of every source in the tree's lists. */
+export function datasetOverrides(
+  tree: Record<string, unknown>,
+  flags: { readonly data?: string; readonly evalData?: string },
+): Override[] {
+  const evalFlag = flags.evalData === undefined ? '--data' : '--eval-data';
+  const lists = [
+    { parent: [], list: tree.data, flag: '--data', dir: flags.data },
+    {
+      parent: ['eval'],
+      list: isRecord(tree.eval) ? tree.eval.data : undefined,
+      flag: evalFlag,
+      dir: flags.evalData ?? flags.data,
+    },
+  ];
+  return lists.flatMap(({ parent, list, flag, dir }) =>
+    // A list that is none, or an entry that is no map, is complained about where the schema is checked.
+    dir === undefined || !Array.isArray(list)
+      ? []
+      : list.flatMap((source, i) =>
+          isRecord(source)
+            ? [{ flag: `${flag} ${dir}`, key: [...parent, 'data', i, 'dataset'], value: dir }]
+            : [],
+        ),
+  );
 }
 
 /** Splits a dotted key; what follows a map with free keys (`lr.encoder.local`) is one key with dots in it. */

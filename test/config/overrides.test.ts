@@ -71,3 +71,33 @@ test('any finite positive rate survives the way through text', () => {
     }),
   );
 });
+
+describe('--data and --eval-data', () => {
+  const sources = { overrides: ['eval.data=[{dataset: data/scenes/val, task: rec}]', 'data.1.task=reg'] };
+  const datasets = (options: { data?: string; evalData?: string }, ...more: string[]) => {
+    const { stage } = loadSample({}, { cwd: '/w', ...options, overrides: [...sources.overrides, ...more] });
+    return [...stage.data, ...stage.eval.data].map(source => source.dataset);
+  };
+
+  test('--data is the dataset of every source, also of one that --set adds', () => {
+    expect(datasets({ data: 'coco' })).toEqual(['/w/coco', '/w/coco', '/w/coco']);
+  });
+
+  test('--eval-data is that of the held-out sources', () => {
+    expect(datasets({ data: 'coco', evalData: 'val' })).toEqual(['/w/coco', '/w/coco', '/w/val']);
+    expect(datasets({ evalData: 'val' }, 'data.1.dataset=own')).toEqual([
+      '/w/data/scenes/train',
+      '/w/own',
+      '/w/val',
+    ]);
+  });
+
+  test('--set of one source stands', () => {
+    expect(datasets({ data: 'coco' }, 'data.1.dataset=own')).toEqual(['/w/coco', '/w/own', '/w/coco']);
+  });
+
+  test('a list that is none is left to the schema', () => {
+    expect(() => loadSample({}, { data: 'coco', overrides: ['data={}'] })).toThrow(/data: expected/);
+    expect(() => loadSample({}, { data: 'coco', overrides: ['data=[5]'] })).toThrow(/data.0: expected/);
+  });
+});

@@ -107,6 +107,26 @@ describe('literal wording', () => {
     ]);
   });
 
+  it('relation, from the boxes where nobody has annotated any', () => {
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 60; seed++) {
+      const bare = { ...animals, relations: [] };
+      const context = { ...literal, groundingPrompt: '', seed, regionKind: 'box' } as const;
+      for (const [question = '', answer = ''] of texts(conversationOf(bare, 'relation', context))) {
+        seen.add(`${question} ${answer}`);
+      }
+    }
+    // Two are right of the cat and two above the dog: nobody is asked for those. Diagonal pairs stand in two relations.
+    expect([...seen].sort()).toEqual([
+      'What is below ball? dog [500, 500, 750, 833]',
+      'What is below cat? dog [500, 500, 750, 833]',
+      'What is left of dog? cat [50, 100, 250, 500]',
+      'What is right of dog? ball [750, 125, 812, 208]',
+      'What is the relation of [50, 100, 250, 500] <region_fea> to [750, 125, 812, 208] <region_fea>? left of',
+      'What is the relation of [750, 125, 812, 208] <region_fea> to [50, 100, 250, 500] <region_fea>? right of',
+    ]);
+  });
+
   it('count and caption', () => {
     expect(texts(conversationOf(animals, 'count', literal))).toContainEqual([
       'How many dogs are in the image?',

@@ -1,5 +1,6 @@
 import { boxPiece, type Round, regionPiece, textPiece } from '../conversation.ts';
-import type { ImageRecord, ObjectAnnotation, Relation } from '../record.ts';
+import type { ObjectAnnotation, Relation } from '../record.ts';
+import { spatialRelations } from '../spatial.ts';
 import type { Task } from './context.ts';
 import { countBy, uniquelyNamed } from './objects.ts';
 import { pointAt, pointingKind } from './pointing.ts';
@@ -20,13 +21,14 @@ export const RELATED_QUESTIONS = [
 
 /**
  * Relations of an image, asked two ways: two regions in, the predicate out; or predicate and phrase in, the one object
- * they fit out, with its box.
+ * they fit out, with its box. Where nobody has annotated any (COCO), they are what the boxes tell.
  */
 export const relation: Task = (record, context, random) => {
-  const asked = random.shuffle(record.relations).slice(0, context.rounds);
+  const relations = record.relations.length > 0 ? record.relations : spatialRelations(record.objects);
+  const asked = random.shuffle(relations).slice(0, context.rounds);
   const unique = new Set(uniquelyNamed(record.objects));
-  const fits = countBy(record.relations.map(related));
-  const predicates = countBy(record.relations.map(({ subject, object }) => `${subject} ${object}`));
+  const fits = countBy(relations.map(related));
+  const predicates = countBy(relations.map(({ subject, object }) => `${subject} ${object}`));
   const rounds = asked.flatMap((stated): Round[] => {
     const subject = record.objects[stated.subject];
     const object = record.objects[stated.object];
@@ -57,6 +59,6 @@ export const relation: Task = (record, context, random) => {
   return rounds.length === 0 ? null : { task: 'relation', image: true, rounds };
 };
 
-function related({ predicate, object }: ImageRecord['relations'][number] | Relation): string {
+function related({ predicate, object }: Relation): string {
   return `${predicate} ${object}`;
 }
