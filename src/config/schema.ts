@@ -2,13 +2,16 @@ import { z } from 'zod';
 import { TASK_NAMES } from '../data/tasks/names.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { modelSchema } from './model-schema.ts';
-import { numberIn, oneOf, positive, section, text, whole } from './values.ts';
+import { flag, numberIn, oneOf, positive, section, text, whole } from './values.ts';
 
 const dataSource = section({
   dataset: text().describe('Folder of shards with a manifest.json, relative to the current folder.'),
   task: oneOf(TASK_NAMES).describe('What is asked of its images.'),
   weight: positive().default(1).describe("Share of the mixture, relative to the other sources' weights."),
   max_records: whole(1).exactOptional().describe('Use the first records only.'),
+  vary: flag()
+    .exactOptional()
+    .describe('false: a record makes the same conversation every time. Otherwise it is drawn anew.'),
 });
 
 const learningRates = z

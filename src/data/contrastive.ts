@@ -11,7 +11,7 @@ import { bucketSize } from './buckets.ts';
 import { addRows, ints, pixels } from './collate.ts';
 import type { Views } from './image.ts';
 import { mergedRow, type PatchLayout, patchLayout, tileCountOf } from './maps.ts';
-import type { ImageRecord, ObjectAnnotation } from './record.ts';
+import type { Annotations, ObjectAnnotation } from './record.ts';
 import { distinct } from './regions.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
@@ -37,7 +37,7 @@ interface Pool {
  * A caption drawn from the record's (its phrases in a row where it has none) and at most `maxObjects` objects. Null
  * where the record has neither captions nor objects.
  */
-export function pairsOf(record: ImageRecord, maxObjects: number, random: Random): Pairs | null {
+export function pairsOf(record: Annotations, maxObjects: number, random: Random): Pairs | null {
   const { captions } = record;
   const objects = record.objects.filter(object => !object.crowd);
   if (captions.length === 0 && objects.length === 0) return null;

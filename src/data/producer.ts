@@ -30,6 +30,7 @@ export interface LoaderStage {
     readonly task: TaskName;
     readonly weight: number;
     readonly max_records?: number;
+    readonly vary?: boolean;
   }[];
   readonly batch: { readonly samples: number; readonly accumulate: number };
   readonly seed: number;
@@ -81,6 +82,8 @@ interface Source {
   readonly weight: number;
   readonly reader: RowReader;
   readonly rows: number;
+  /** Whether a row serves differently in each epoch. */
+  readonly varies: boolean;
   readonly labels: readonly string[];
 }
 
@@ -136,6 +139,7 @@ export async function openProducer(
           weight,
           reader,
           rows,
+          varies: source.vary !== false,
           labels: labels.get(source.dataset) ?? [],
         };
       }
@@ -258,7 +262,7 @@ export class Producer {
         id,
         dataset: source.reader.dataset,
         row: await source.reader.read(row),
-        seed: hashSeed(seed, 'sample', source.index, epoch),
+        seed: hashSeed(seed, 'sample', source.index, source.varies ? epoch : 0),
       };
       const made = accept(drawn, source);
       if (made !== null) return made;

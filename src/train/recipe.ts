@@ -10,6 +10,8 @@ export interface DataSource {
   readonly weight: number;
   /** Uses the first records only. */
   readonly max_records?: number;
+  /** False: each record makes the same conversation every time. True where absent: it is drawn anew. */
+  readonly vary?: boolean;
 }
 
 export interface ScheduleConfig {

@@ -179,6 +179,31 @@ describe('the loader', () => {
     expect([...new Set(regs)].sort()).toEqual(['memory:0#reg', 'memory:1#reg']);
   });
 
+  it('draws questions anew in each epoch, unless told not to', async () => {
+    const epochs = async (vary?: boolean) => {
+      const source = { dataset: 'memory', task: 'caption', weight: 1, max_records: 2 } as const;
+      const data = [vary === undefined ? source : { ...source, vary }];
+      const stage = { data, batch: { samples: 2, accumulate: 1 } };
+      const steps = await take(await openLoader(optionsOf({ stage })), 6);
+      return steps.flatMap(({ batches }) =>
+        batches.map(batch => {
+          if (batch.kind !== 'conversation') throw new Error('captions make conversations');
+          // Rows come in another order in each epoch: what they hold is what is compared.
+          const rows = Array.from({ length: batch.size }, (_, i) =>
+            batch.tokens.data
+              .subarray(i * batch.length, (i + 1) * batch.length)
+              .join(' ')
+              .replace(/( 0)+$/, ''),
+          );
+          return rows.sort().join('; ');
+        }),
+      );
+    };
+    expect(new Set(await epochs(false)).size).toBe(1);
+    expect(new Set(await epochs(true)).size).toBeGreaterThan(3);
+    expect(await epochs()).toEqual(await epochs(true));
+  });
+
   it('passes over what cannot serve, and says which samples were too long', async () => {
     const bare = records.map((record, i) => (i % 2 === 0 ? { ...record, captions: [] } : record));
     const ids = idsOf(await take(await openLoader(optionsOf({ tasks: ['caption'], from: bare })), 4));
@@ -196,7 +221,7 @@ describe('the loader', () => {
   });
 
   it('fails where no record serves, and where there is nothing to draw', async () => {
-    const empty = records.map(record => ({ ...record, relations: [] }));
+    const empty = records.map(record => ({ ...record, objects: [], relations: [] }));
     const loader = await openLoader(optionsOf({ tasks: ['relation'], from: empty }));
     await expect(loader.next()).rejects.toThrow(
       /none of the 10 records of memory can serve the task relation/,
