@@ -1,6 +1,6 @@
 import { GroundError } from '../errors.ts';
 import { type BackendAccess, tensorflowBackend } from './backend.ts';
-import { encodeGraph, type GraphAttribute, type GraphNode } from './graphdef.ts';
+import { encodeGraph, type GraphAttribute, type GraphNode, type NodeOutput } from './graphdef.ts';
 import { dtypeNumber } from './kernels.ts';
 import type { Binding, OpAttribute, TensorMetadata } from './native/binding.ts';
 import * as tf from './tf.ts';
@@ -62,6 +62,26 @@ interface Recorded {
   dispose(backend: BackendAccess): void;
 }
 
+/** A function as it was recorded. */
+export interface RecordedGraph {
+  /** Its name on the eager context. */
+  readonly name: string;
+  readonly key: string;
+  /** In the order in which they ran eagerly. */
+  readonly nodes: readonly GraphNode[];
+  /** Placeholders, in the order of the function's inputs; captured tensors come last. */
+  readonly inputNodes: readonly string[];
+  readonly outputNodes: readonly string[];
+}
+
+const observers = new Set<(graph: RecordedGraph) => void>();
+
+/** Shows every function recorded from now on, before it first runs, until the returned function is called. */
+export function observeRecordings(observer: (graph: RecordedGraph) => void): () => void {
+  observers.add(observer);
+  return () => observers.delete(observer);
+}
+
 let functionsMade = 0;
 
 /** Type attributes that tfjs leaves to the eager runtime to infer from the first input; a graph must have them. */
@@ -92,8 +112,9 @@ function record(
     backend.binding = real;
   }
   const name = `ground_${key.replace(/\W/g, '_')}_${functionsMade++}`;
-  const captured = recorder.captured;
-  real.registerFunction(name, encodeGraph(recorder.nodes), recorder.inputNodes, outputNodes);
+  const { captured, nodes, inputNodes } = recorder;
+  for (const observer of observers) observer({ name, key, nodes, inputNodes, outputNodes });
+  real.registerFunction(name, encodeGraph(nodes), inputNodes, outputNodes);
   return {
     run(access, tensors) {
       const ids = [...access.getInputTensorIds(tensors), ...captured];
@@ -118,11 +139,13 @@ class Recorder {
   readonly captured: number[] = [];
   readonly #binding: Binding;
   readonly #sourceOf = new Map<number, string>();
+  readonly #yielded = new Map<string, NodeOutput>();
 
   constructor(binding: Binding, inputIds: readonly number[], inputs: readonly tf.Tensor[]) {
     this.#binding = binding;
     for (const [i, id] of inputIds.entries()) {
-      this.#placeholder(id, dtypeNumber(binding, (inputs[i] as tf.Tensor).dtype));
+      const { dtype, shape } = inputs[i] as tf.Tensor;
+      this.#placeholder(id, dtypeNumber(binding, dtype), shape);
     }
   }
 
@@ -132,10 +155,11 @@ class Recorder {
       throw new GroundError('engine', 'a step that creates string tensors cannot be recorded');
     }
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
-    const name = this.#add('Const', [], {
+    const attributes: Record<string, GraphAttribute> = {
       dtype: { kind: 'type', value: dtype },
       value: { kind: 'tensor', value: { dtype, shape, bytes } },
-    });
+    };
+    const name = this.#add('Const', [], attributes, [{ dtype, shape }]);
     this.#sourceOf.set(id, name);
     return id;
   }
@@ -148,7 +172,7 @@ class Recorder {
     if (implied !== undefined && !attrs[implied]) {
       attrs[implied] = { kind: 'type', value: this.#binding.tensorDtype(inputIds[0] as number) };
     }
-    const name = this.#add(op, sources, attrs);
+    const name = this.#add(op, sources, attrs, made);
     for (const [i, metadata] of made.entries()) {
       this.#sourceOf.set(metadata.id, i === 0 ? name : `${name}:${i}`);
     }
@@ -164,9 +188,10 @@ class Recorder {
 
   /** The node that yields tensor `id` as an output of the graph: an Identity, since an input may be an output too. */
   outputNode(id: number): string {
-    return this.#add('Identity', [this.#source(id)], {
-      T: { kind: 'type', value: this.#binding.tensorDtype(id) },
-    });
+    const source = this.#source(id);
+    const attributes = { T: { kind: 'type', value: this.#binding.tensorDtype(id) } } as const;
+    const yielded = this.#yielded.get(source);
+    return this.#add('Identity', [source], attributes, yielded === undefined ? [] : [yielded]);
   }
 
   #source(id: number): string {
@@ -176,16 +201,23 @@ class Recorder {
     return this.#placeholder(id, this.#binding.tensorDtype(id));
   }
 
-  #placeholder(id: number, dtype: number): string {
-    const name = this.#add('Placeholder', [], { dtype: { kind: 'type', value: dtype } });
+  #placeholder(id: number, dtype: number, shape?: readonly number[]): string {
+    const outputs = shape === undefined ? [] : [{ dtype, shape }];
+    const name = this.#add('Placeholder', [], { dtype: { kind: 'type', value: dtype } }, outputs);
     this.inputNodes.push(name);
     this.#sourceOf.set(id, name);
     return name;
   }
 
-  #add(op: string, inputs: readonly string[], attributes: Record<string, GraphAttribute>): string {
+  #add(
+    op: string,
+    inputs: readonly string[],
+    attributes: Record<string, GraphAttribute>,
+    outputs: readonly NodeOutput[],
+  ): string {
     const name = `n${this.nodes.length}`;
-    this.nodes.push({ name, op, inputs, attributes });
+    this.nodes.push({ name, op, inputs, attributes, outputs });
+    for (const [i, output] of outputs.entries()) this.#yielded.set(i === 0 ? name : `${name}:${i}`, output);
     return name;
   }
 }

@@ -30,6 +30,14 @@ export interface GraphNode {
   /** "node" or "node:output". */
   readonly inputs: readonly string[];
   readonly attributes: Readonly<Record<string, GraphAttribute>>;
+  /** What it yielded when it was recorded, empty where that is not known; not part of the encoding. */
+  readonly outputs: readonly NodeOutput[];
+}
+
+/** Shape and TensorFlow's dtype number of a tensor. */
+export interface NodeOutput {
+  readonly shape: readonly number[];
+  readonly dtype: number;
 }
 
 /** Version under which TensorFlow reads the graph; anything recent, it only has to be above its minimum. */

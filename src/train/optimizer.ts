@@ -30,7 +30,7 @@ export function updateVector(scalars: UpdateScalars, optimizer: OptimizerConfig)
 function flatten(bank: ParameterBank, tensors: readonly (tf.Tensor | null)[]): tf.Tensor1D {
   const flat = bank.parameters.map((p, i) => {
     const t = tensors[i];
-    return t ? tf.reshape(t, [p.size]) : tf.zeros([p.size]);
+    return t ? tf.reshape(t, [p.size]) : tf.fill([p.size], 0);
   });
   return flat.length === 1 ? (flat[0] as tf.Tensor1D) : tf.concat1d(flat as tf.Tensor1D[]);
 }
@@ -46,7 +46,8 @@ function unflatten(bank: ParameterBank, flat: tf.Tensor1D): tf.Tensor[] {
 export function initialState(banks: readonly ParameterBank[]): BankState[] {
   return banks.map(bank => {
     const size = bank.parameters.reduce((n, p) => n + p.size, 0);
-    return { m: tf.zeros([size]) as tf.Tensor1D, v: tf.zeros([size]) as tf.Tensor1D };
+    // Filled by the engine: zeros from JavaScript would be copied from there.
+    return { m: tf.fill([size], 0) as tf.Tensor1D, v: tf.fill([size], 0) as tf.Tensor1D };
   });
 }
 
