@@ -62,6 +62,10 @@ export interface LlamaConfig {
   readonly hidden_act: Activation;
   /** Biases on the q, k and v projections (Qwen2). */
   readonly attention_bias: boolean;
+  /** A bias on the output projection too, as Hugging Face's `LlamaConfig` means `attention_bias`; false by default. */
+  readonly attention_output_bias?: boolean;
+  /** Biases in the feed-forward blocks (Hugging Face `LlamaConfig`); false by default. */
+  readonly mlp_bias?: boolean;
   readonly tie_word_embeddings: boolean;
   readonly max_position_embeddings: number;
 }

@@ -42,15 +42,16 @@ class LlamaBlock {
       headWidth: config.head_dim,
       names: { query: 'q_proj', key: 'k_proj', value: 'v_proj', output: 'o_proj' },
       inputBias: config.attention_bias,
-      outputBias: false,
+      outputBias: config.attention_output_bias ?? false,
       inputStart: normal(width ** -0.5),
       outputStart: normal(width ** -0.5 * depth),
     });
     this.#postNorm = new RmsNorm(scope.at('post_attention_layernorm'), width, eps);
-    this.#gate = new Linear(scope.at('mlp.gate_proj'), width, inner, { bias: false });
-    this.#up = new Linear(scope.at('mlp.up_proj'), width, inner, { bias: false });
+    const bias = config.mlp_bias ?? false;
+    this.#gate = new Linear(scope.at('mlp.gate_proj'), width, inner, { bias });
+    this.#up = new Linear(scope.at('mlp.up_proj'), width, inner, { bias });
     this.#down = new Linear(scope.at('mlp.down_proj'), inner, width, {
-      bias: false,
+      bias,
       weight: normal(inner ** -0.5 * depth),
     });
   }

@@ -1,5 +1,6 @@
 import * as tf from '../engine/tf.ts';
 import { crossEntropy } from './cross-entropy.ts';
+import { fused } from './fused.ts';
 
 /**
  * Each row divided by its Euclidean length, [rows, width] -> the same. The 1e-12 under the root changes nothing that
@@ -29,4 +30,26 @@ export function symmetricInfoNce(
   const columnLoss = crossEntropy(tf.add(columns, pairs.blocked), diagonal);
   const counted = tf.maximum(tf.sum(pairs.weights), 1);
   return tf.mul(tf.div(tf.sum(tf.mul(tf.add(rowLoss, columnLoss), pairs.weights)), counted), 0.5);
+}
+
+/**
+ * SigLIP's loss (arXiv 2303.15343): every pair of rows and columns of `logits` [n, n] is a yes-or-no question of its own,
+ * yes on the diagonal; the sum over a row's questions, averaged over the n rows.
+ */
+export function sigmoidContrast(logits: tf.Tensor2D): tf.Scalar {
+  const n = logits.shape[0];
+  const signs = tf.sub(tf.mul(tf.eye(n), 2), 1);
+  return fused(
+    [logits],
+    () => {
+      const agreement = tf.mul(logits, signs);
+      // -log sigmoid(x) = max(-x, 0) + log(1 + exp(-|x|)), which overflows nowhere.
+      const losses = tf.add(tf.relu(tf.neg(agreement)), tf.log1p(tf.exp(tf.neg(tf.abs(agreement)))));
+      return { value: tf.div(tf.sum(losses), n), saved: [agreement, signs] };
+    },
+    (dy, saved) => {
+      const [agreement, sign] = saved as [tf.Tensor, tf.Tensor];
+      return [tf.mul(tf.mul(sign, tf.sub(tf.sigmoid(agreement), 1)), tf.div(dy, n))];
+    },
+  );
 }

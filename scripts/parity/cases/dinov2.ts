@@ -3,9 +3,9 @@ import * as tf from '../../../src/engine/tf.ts';
 import { Dinov2 } from '../../../src/models/dinov2.ts';
 import { firstTokens } from '../../../src/models/visual-tokens.ts';
 import { ParameterTree } from '../../../src/nn/parameter.ts';
-import { type FixtureCase, input, tensorOf, type Values } from '../fixture.ts';
-import { activation } from './config.ts';
-import { loadWeights, Results } from './run.ts';
+import { type FixtureCase, input, tensorOf } from '../case.ts';
+import { activation } from '../config.ts';
+import { loadWeights, Results } from '../results.ts';
 
 const dinov2Config = z.object({
   hidden_size: z.number(),
@@ -23,12 +23,12 @@ const dinov2Config = z.object({
 });
 
 /** Dinov2Model at its own and at another resolution: hidden states and gradients of sum(last_hidden_state · cotangent). */
-export function runDinov2(fixture: FixtureCase): ReadonlyMap<string, Values> {
+export function runDinov2(fixture: FixtureCase): Results {
   const results = new Results();
   const tree = new ParameterTree();
   const model = new Dinov2(tree.root, dinov2Config.parse(fixture.config));
-  loadWeights(tree, fixture);
-  const runs = [...fixture.io.keys()].flatMap(name => /^in\.(\w+)\.pixel_values$/.exec(name)?.[1] ?? []);
+  loadWeights(tree, fixture, ['embeddings.mask_token']);
+  const runs = [...fixture.io.keys()].flatMap(name => /^in\.(.+)\.pixel_values$/.exec(name)?.[1] ?? []);
   for (const run of runs) {
     tf.tidy(() => {
       const pixels = tensorOf(input(fixture, `in.${run}.pixel_values`)) as tf.Tensor4D;
@@ -49,5 +49,5 @@ export function runDinov2(fixture: FixtureCase): ReadonlyMap<string, Values> {
     });
   }
   tree.dispose();
-  return results.values;
+  return results;
 }

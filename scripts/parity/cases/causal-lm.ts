@@ -6,9 +6,12 @@ import { Llama } from '../../../src/models/llama.ts';
 import { causalKeyBias } from '../../../src/nn/attention.ts';
 import { crossEntropy } from '../../../src/nn/cross-entropy.ts';
 import { ParameterTree } from '../../../src/nn/parameter.ts';
-import { type FixtureCase, input, tensorOf, type Values } from '../fixture.ts';
-import { activation } from './config.ts';
-import { loadWeights, Results } from './run.ts';
+import { type FixtureCase, input, tensorOf } from '../case.ts';
+import { activation } from '../config.ts';
+import { loadWeights, Results } from '../results.ts';
+
+/** Where transformers keeps the rotary embedding's settings; other types than the plain one are no part of ground. */
+const rope = z.object({ rope_theta: z.number().optional(), rope_type: z.literal('default').optional() });
 
 const hubConfig = z.object({
   model_type: z.enum(['llama', 'qwen2']),
@@ -18,27 +21,33 @@ const hubConfig = z.object({
   num_hidden_layers: z.number(),
   num_attention_heads: z.number(),
   num_key_value_heads: z.number(),
-  head_dim: z.number().optional(),
+  head_dim: z.number().nullish(),
   rms_norm_eps: z.number(),
-  rope_theta: z.number(),
+  rope_theta: z.number().optional(),
+  rope_parameters: rope.nullish(),
+  rope_scaling: rope.nullish(),
   hidden_act: activation,
-  attention_bias: z.boolean().optional(),
+  attention_bias: z.boolean().default(false),
+  mlp_bias: z.boolean().default(false),
   tie_word_embeddings: z.boolean(),
   max_position_embeddings: z.number(),
 });
 
 function llamaConfig(json: unknown): LlamaConfig {
-  const { model_type, head_dim, attention_bias, ...rest } = hubConfig.parse(json);
+  const { model_type, head_dim, rope_parameters, rope_scaling, ...rest } = hubConfig.parse(json);
+  const qwen2 = model_type === 'qwen2';
   return {
     ...rest,
     head_dim: head_dim ?? rest.hidden_size / rest.num_attention_heads,
-    // Qwen2 always has these biases; its configuration does not say so.
-    attention_bias: attention_bias ?? model_type === 'qwen2',
+    rope_theta: rest.rope_theta ?? rope_parameters?.rope_theta ?? rope_scaling?.rope_theta ?? 10000,
+    // Qwen2 always has biases on its inputs; its configuration does not say so. Llama has all four or none.
+    attention_bias: qwen2 || rest.attention_bias,
+    attention_output_bias: !qwen2 && rest.attention_bias,
   };
 }
 
 /** LlamaForCausalLM or Qwen2ForCausalLM: logits, loss, gradients, two kinds of positions, greedy generation. */
-export function runCausalLm(fixture: FixtureCase): ReadonlyMap<string, Values> {
+export function runCausalLm(fixture: FixtureCase): Results {
   const results = new Results();
   const tree = new ParameterTree();
   const model = new Llama(tree.root, llamaConfig(fixture.config));
@@ -50,7 +59,8 @@ export function runCausalLm(fixture: FixtureCase): ReadonlyMap<string, Values> {
   const next = shiftedLabels(input(fixture, 'in.labels').data, length);
   tf.tidy(() => {
     const bias = causalKeyBias(tensorOf(input(fixture, 'in.attention_mask')) as tf.Tensor2D);
-    const embedded = model.embed(tf.tensor1d(ids.data as Int32Array, 'int32'));
+    const lookup = tf.tensor1d(Int32Array.from(ids.data), 'int32');
+    const embedded = model.embed(lookup);
     const targets = tf.tensor1d(next.targets, 'int32');
     const weights = tf.tensor1d(next.weights);
     const states = (positions: ArrayLike<number>, x: tf.Tensor2D) =>
@@ -74,14 +84,13 @@ export function runCausalLm(fixture: FixtureCase): ReadonlyMap<string, Values> {
     results.add('out.pos.logits', logits(own), [batch, length, words]);
     results.add('out.pos.loss', loss(own, embedded));
     // Parameters through the lookup; then the gradient of the embeddings themselves.
-    const lookup = tf.tensor1d(ids.data as Int32Array, 'int32');
     results.addGradients(() => loss(default_, model.embed(lookup)), tree, {});
     const [gradient] = tf.engine().gradients(() => loss(default_, embedded), [embedded]).grads;
     results.add('grad.in.inputs_embeds', gradient as tf.Tensor, [batch, length, width]);
   });
   generate(model, fixture, results);
   tree.dispose();
-  return results.values;
+  return results;
 }
 
 /** Row t predicts the label at t + 1 of the same sequence; -100 and the last row predict nothing. */
@@ -102,8 +111,9 @@ function generate(model: Llama, fixture: FixtureCase, results: Results): void {
   const visible = input(fixture, 'in.gen_attention_mask').data;
   const [batch = 0, length = 0] = ids.shape;
   const [steps = 0, , words = 0] = input(fixture, 'out.gen_logits').shape;
+  const promptOf = (b: number): number[] => Array.from(ids.data.subarray(b * length, (b + 1) * length));
   const rows = Array.from({ length: batch }, (_, b) =>
-    [...ids.data.subarray(b * length, (b + 1) * length)].filter((_, t) => visible[b * length + t] === 1),
+    promptOf(b).filter((_, t) => visible[b * length + t] === 1),
   );
   const padded = rows.flatMap(row => [...row, ...new Array<number>(length - row.length).fill(0)]);
   const embeddings = tf.tidy(() => model.embed(tf.tensor1d(padded, 'int32')));
@@ -113,7 +123,7 @@ function generate(model: Llama, fixture: FixtureCase, results: Results): void {
     rows.map(row => row.length),
   );
   embeddings.dispose();
-  const generated: number[][] = rows.map((_, b) => [...ids.data.subarray(b * length, (b + 1) * length)]);
+  const generated: number[][] = rows.map((_, b) => promptOf(b));
   const scores = new Float32Array(steps * batch * words);
   for (let i = 0; i < steps; i++) {
     scores.set(step.logits.dataSync(), i * batch * words);
@@ -127,9 +137,6 @@ function generate(model: Llama, fixture: FixtureCase, results: Results): void {
   }
   step.logits.dispose();
   releaseCache(step.cache);
-  results.values.set('out.gen_logits', { shape: [steps, batch, words], data: scores });
-  results.values.set('out.gen_sequences', {
-    shape: [batch, length + steps],
-    data: Int32Array.from(generated.flat()),
-  });
+  results.set('out.gen_logits', [steps, batch, words], scores);
+  results.set('out.gen_sequences', [batch, length + steps], Int32Array.from(generated.flat()));
 }

@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { farthestPoints, nearestPoints, pointsAt } from '../../../src/data/neighbours.ts';
 import * as tf from '../../../src/engine/tf.ts';
 import { type BlockGeometry, RegionSampler } from '../../../src/models/sampler.ts';
 import { ParameterTree } from '../../../src/nn/parameter.ts';
 import { weightedRows } from '../../../src/nn/pooling.ts';
-import { type FixtureCase, input, tensorOf, type Values } from '../fixture.ts';
-import { loadWeights, Results } from './run.ts';
+import { type FixtureCase, input, tensorOf } from '../case.ts';
+import { loadWeights, Results } from '../results.ts';
+import { blocksGeometry } from './sampler-geometry.ts';
 
 const samplerConfig = z.object({
   input_dim: z.number(),
@@ -17,7 +17,7 @@ const samplerConfig = z.object({
 });
 
 /** Ferret's GeoRegionSampler: sampling, farthest points, neighbours, every stage, regions and gradients. */
-export function runSampler(fixture: FixtureCase): ReadonlyMap<string, Values> {
+export function runSampler(fixture: FixtureCase): Results {
   const config = samplerConfig.parse(fixture.config);
   const blocks = config.num_sub_point.map((points, i) => ({
     points,
@@ -88,7 +88,7 @@ export function runSampler(fixture: FixtureCase): ReadonlyMap<string, Values> {
     );
   });
   tree.dispose();
-  return results.values;
+  return results;
 }
 
 /** Rows and bilinear weights of all points, images with regions one after another; coordinate 0 of a point runs along rows. */
@@ -129,56 +129,4 @@ function imageCorners(fixture: FixtureCase, width: number) {
     rows: Int32Array.from(rows),
     weights: Float32Array.from(weights),
   };
-}
-
-/** Anchors and neighbours of every block, computed as the loader does, or the stored ones where all is ties. */
-function blocksGeometry(
-  fixture: FixtureCase,
-  points: Float32Array,
-  blocks: readonly { readonly points: number; readonly neighbors: number }[],
-  results: Results,
-): BlockGeometry[] {
-  let pool = points;
-  return blocks.map(({ points: kept, neighbors }, s) => {
-    const starts = input(fixture, `in.fps_start.${s}`).data;
-    const regions = starts.length;
-    const size = pool.length / 2 / regions;
-    const each = Array.from({ length: regions }, (_, r) => {
-      const own = pool.subarray(r * size * 2, (r + 1) * size * 2);
-      const stored = (name: string, n: number): Int32Array =>
-        Int32Array.from(input(fixture, `out.stage${s}.${name}`).data.subarray(r * n, (r + 1) * n));
-      const anchors = fixture.meta.lattice
-        ? stored('fps_idx', kept)
-        : farthestPoints(own, kept, starts[r] ?? 0);
-      const near = fixture.meta.lattice
-        ? stored('knn_idx', kept * neighbors)
-        : nearestPoints(own, anchors, neighbors);
-      return { anchors, near, next: pointsAt(own, anchors) };
-    });
-    const flatten = (pick: (e: (typeof each)[number]) => Int32Array, offset: number): Int32Array =>
-      Int32Array.from(each.flatMap((e, r) => [...pick(e)].map(i => i + r * offset)));
-    const current = pool;
-    pool = Float32Array.from(each.flatMap(e => [...e.next]));
-    results.values.set(`out.stage${s}.fps_idx`, { shape: [regions, kept], data: flatten(e => e.anchors, 0) });
-    results.values.set(`out.stage${s}.knn_idx`, {
-      shape: [regions, kept, neighbors],
-      data: flatten(e => e.near, 0),
-    });
-    results.values.set(`out.stage${s}.points`, { shape: [regions, kept, 2], data: pool });
-    return {
-      points: tf.tensor2d(current, [regions * size, 2]),
-      anchors: tf.tensor1d(
-        flatten(e => e.anchors, size),
-        'int32',
-      ),
-      // The order of neighbours is free; the stored intermediate results follow the stored one.
-      neighbors: tf.tensor2d(
-        input(fixture, `out.stage${s}.knn_idx`).data.map(
-          (n, i) => n + Math.floor(i / (kept * neighbors)) * size,
-        ),
-        [regions * kept, neighbors],
-        'int32',
-      ),
-    };
-  });
 }

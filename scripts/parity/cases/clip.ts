@@ -6,9 +6,9 @@ import { symmetricInfoNce, unitRows } from '../../../src/nn/contrast.ts';
 import { zeros } from '../../../src/nn/init.ts';
 import { Linear } from '../../../src/nn/linear.ts';
 import { ParameterTree } from '../../../src/nn/parameter.ts';
-import { type FixtureCase, input, tensorOf, type Values } from '../fixture.ts';
-import { activation } from './config.ts';
-import { loadWeights, Results } from './run.ts';
+import { type FixtureCase, input, tensorOf } from '../case.ts';
+import { activation } from '../config.ts';
+import { loadWeights, Results } from '../results.ts';
 
 const tower = {
   hidden_size: z.number(),
@@ -32,7 +32,7 @@ const dualConfig = z.object({
 });
 
 /** CLIPVisionModel: all hidden states, pooling, interpolated positions, gradients of sum(hidden_states[-2]²). */
-export function runClipVision(fixture: FixtureCase): ReadonlyMap<string, Values> {
+export function runClipVision(fixture: FixtureCase): Results {
   const results = new Results();
   const tree = new ParameterTree();
   const model = new ClipVision(tree.root, visionConfig.parse(fixture.config));
@@ -47,11 +47,13 @@ export function runClipVision(fixture: FixtureCase): ReadonlyMap<string, Values>
     for (const [i, state] of states.entries()) {
       results.add(`out.hidden_states.${i}`, tf.clone(state), perImage(state, batch));
     }
-    const other = tensorOf(input(fixture, 'in.pixel_values_interp')) as tf.Tensor4D;
-    const resampled = model.hiddenStates(other);
-    const [first, final] = [resampled[0] as tf.Tensor2D, resampled[resampled.length - 1] as tf.Tensor2D];
-    results.add('out.interp.hidden_states.0', tf.clone(first), perImage(first, other.shape[0]));
-    results.add('out.interp.last_hidden_state', tf.clone(final), perImage(final, other.shape[0]));
+    if (fixture.io.has('in.pixel_values_interp')) {
+      const other = tensorOf(input(fixture, 'in.pixel_values_interp')) as tf.Tensor4D;
+      const resampled = model.hiddenStates(other);
+      const [first, final] = [resampled[0] as tf.Tensor2D, resampled[resampled.length - 1] as tf.Tensor2D];
+      results.add('out.interp.hidden_states.0', tf.clone(first), perImage(first, other.shape[0]));
+      results.add('out.interp.last_hidden_state', tf.clone(final), perImage(final, other.shape[0]));
+    }
     const used = model.blocks.length - 1;
     results.addGradients(
       () => tf.sum(tf.square(model.hiddenStates(pixels, used)[used] as tf.Tensor)) as tf.Scalar,
@@ -60,11 +62,11 @@ export function runClipVision(fixture: FixtureCase): ReadonlyMap<string, Values>
     );
   });
   tree.dispose();
-  return results.values;
+  return results;
 }
 
 /** CLIPModel: both embeddings, logits, contrastive loss and its gradients. */
-export function runClipDual(fixture: FixtureCase): ReadonlyMap<string, Values> {
+export function runClipDual(fixture: FixtureCase): Results {
   const config = dualConfig.parse(fixture.config);
   const results = new Results();
   const tree = new ParameterTree();
@@ -112,7 +114,7 @@ export function runClipDual(fixture: FixtureCase): ReadonlyMap<string, Values> {
     results.addGradients(() => symmetricInfoNce(logitsPerText()), tree, { pixel_values: pixels });
   });
   tree.dispose();
-  return results.values;
+  return results;
 }
 
 function perImage(x: tf.Tensor2D, batch: number): number[] {
