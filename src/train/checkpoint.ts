@@ -3,10 +3,11 @@
  * training, to predict and to export: weights, optimizer, counters, the data's position, recipe, model, tokenizer.
  */
 import { mkdir, readFile, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ioError, type Sink, type Written, writeDirectoryAtomic, writeStream } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
+import { type Dtype, itemSize } from '../models/dtypes.ts';
 import { encodeSafetensors, openSafetensors, type TensorEntry } from '../models/safetensors.ts';
 import { checkFolder, MANIFEST, manifestText, type Problem } from './integrity.ts';
 import { checkpointName, describeProblems } from './rundir.ts';
@@ -22,10 +23,14 @@ export interface NamedArray {
   readonly data: Float32Array;
 }
 
-/** As `NamedArray`; `data` may be fetched only when it is written, so that the engine's copy need not be doubled at once. */
+/**
+ * As `NamedArray`; `data` may be fetched only when it is written, so that the engine's copy need not be doubled at once.
+ * Values of another floating-point dtype than F32 are raw little-endian bytes; they are widened when they are read.
+ */
 export interface NamedArraySource {
   readonly shape: readonly number[];
-  readonly data: Float32Array | (() => Float32Array | Promise<Float32Array>);
+  readonly dtype?: Dtype;
+  readonly data: ArrayBufferView | (() => ArrayBufferView | Promise<ArrayBufferView>);
 }
 
 /** Everything small that continuing needs. */
@@ -63,6 +68,8 @@ export interface CheckpointContent {
   readonly modelConfig: ModelConfig;
   /** Bytes of tokenizer.json. */
   readonly tokenizer: Uint8Array;
+  /** Small files that lie beside tokenizer.json and belong to it, by name. */
+  readonly companions?: ReadonlyMap<string, Uint8Array>;
 }
 
 export interface SavedCheckpoint {
@@ -89,14 +96,19 @@ export interface LoadedCheckpoint {
  * Writes `stageDir/checkpoint-<step>`, replacing one of the same step. It is checked before it is published. Throws
  * GroundError('io') when the disk is full or not writable, leaving nothing behind.
  */
-export async function saveCheckpoint(stageDir: string, content: CheckpointContent): Promise<SavedCheckpoint> {
+export function saveCheckpoint(stageDir: string, content: CheckpointContent): Promise<SavedCheckpoint> {
+  return writeCheckpoint(join(stageDir, checkpointName(content.state.step)), content);
+}
+
+/** As `saveCheckpoint`, into a folder of any name. */
+export async function writeCheckpoint(path: string, content: CheckpointContent): Promise<SavedCheckpoint> {
   const started = performance.now();
+  const parent = dirname(path);
   checkMoments(content);
-  await mkdir(stageDir, { recursive: true }).catch(thrown => {
-    throw ioError(thrown, 'create', stageDir);
+  await mkdir(parent, { recursive: true }).catch(thrown => {
+    throw ioError(thrown, 'create', parent);
   });
-  await requireSpace(stageDir, contentBytes(content));
-  const path = join(stageDir, checkpointName(content.state.step));
+  await requireSpace(parent, contentBytes(content));
   const bytes = await writeDirectoryAtomic(path, async folder => {
     const written = await writeFiles(folder, content);
     const problems = await checkFolder(folder, { checksums: true });
@@ -121,6 +133,7 @@ async function writeFiles(folder: string, content: CheckpointContent): Promise<M
   await addText('recipe.yaml', content.recipe);
   await addText('model.json', jsonText({ ...content.modelConfig, tokenizer: 'tokenizer.json' }));
   await add('tokenizer.json', sink => sink(content.tokenizer));
+  for (const [name, bytes] of content.companions ?? []) await add(name, sink => sink(bytes));
   const manifest = manifestText(written);
   await writeStream(join(folder, MANIFEST), sink => sink(new TextEncoder().encode(manifest)));
   return written;
@@ -167,7 +180,9 @@ export async function loadCheckpoint(
 /** Bytes that a checkpoint of this content takes, but for its small JSON files. */
 function contentBytes(content: CheckpointContent): number {
   const sizes = [content.model, content.optimizer.m, content.optimizer.v].flatMap(map =>
-    [...map.values()].map(({ shape }) => shape.reduce((product, n) => product * n, 4)),
+    [...map.values()].map(({ shape, dtype = 'F32' }) =>
+      shape.reduce((product, n) => product * n, itemSize(dtype)),
+    ),
   );
   return sizes.reduce((sum, n) => sum + n, content.tokenizer.byteLength);
 }
@@ -201,7 +216,12 @@ function checkMoments({ model, optimizer }: CheckpointContent): void {
 }
 
 function entries(prefix: string, arrays: ReadonlyMap<string, NamedArraySource>): TensorEntry[] {
-  return [...arrays].map(([name, { shape, data }]) => ({ name: prefix + name, dtype: 'F32', shape, data }));
+  return [...arrays].map(([name, { shape, dtype = 'F32', data }]) => ({
+    name: prefix + name,
+    dtype,
+    shape,
+    data,
+  }));
 }
 
 async function readArrays(file: string, prefix: string): Promise<Map<string, NamedArray>> {

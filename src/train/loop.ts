@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../atomic.ts';
 import { type Loader, type LoaderPosition, openLoader } from '../data/loader.ts';
+import { tokenizerCompanions } from '../data/tokenizer-files.ts';
 import { tensorCount } from '../engine/memory.ts';
 import { Ferret } from '../models/ferret.ts';
 import type { ModuleSummary, RunEvent, RunListener } from '../telemetry/events.ts';
@@ -256,6 +257,7 @@ async function save(session: Session): Promise<string> {
     recipe: codec.write(recipe),
     modelConfig: recipe.model,
     tokenizer: new Uint8Array(await readFile(recipe.model.tokenizer)),
+    companions: await tokenizerCompanions(recipe.model.tokenizer),
   });
   listener.on({ type: 'checkpoint', step: progress.step, path: saved.path, seconds: saved.seconds });
   await pruneCheckpoints(stageDir, { keep: recipe.stage.checkpoint.keep });
