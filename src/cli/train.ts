@@ -78,6 +78,8 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
   for (const stage of requested) recipeOf(stage);
   const { expandStages } = await import('../train/curriculum.ts');
   const stages = await expandStages(requested, recipeOf, runDir);
+  const { checkStage } = await import('../train/preflight.ts');
+  for (const stage of stages) await checkStage(recipeOf(stage));
 
   const { describeEngine, startEngine } = await import('../engine/engine.ts');
   const engine = describeEngine(await startEngine({ engine: options.engine, device: options.device }));

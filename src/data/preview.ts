@@ -47,6 +47,11 @@ export async function previewDataset(dataset: Dataset, options: PreviewOptions =
       throw new GroundError('usage', `preview ${name} is ${value}, not a whole number from 1 to 4096`);
     }
   }
+  if (dataset.rows === 0) {
+    throw new GroundError('data', `${dataset.dir} has no records to draw`, {
+      hint: 'build the dataset again',
+    });
+  }
   const rows = chooseRows(dataset.rows, count, seed);
   const cell = { width: side + PADDING, height: side + PADDING + CAPTION_LINES * LINE_HEIGHT + PADDING };
   const across = Math.min(columns, Math.max(1, rows.length));

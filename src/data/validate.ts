@@ -7,12 +7,13 @@ import { messageOf } from '../errors.ts';
 import type { PixelBox } from './box.ts';
 import { checkSize, openDataset } from './dataset.ts';
 import { inOrder } from './in-order.ts';
-import { readManifest, type ShardEntry } from './manifest.ts';
+import { MANIFEST_FILE, readManifest, type ShardEntry } from './manifest.ts';
 import type { ImageRecord, ObjectAnnotation, Relation } from './record.ts';
 import { boundsOf, boxIou } from './rle.ts';
 import { hex } from './shards.ts';
 
 export interface Problem {
+  /** File name of the shard, or of the manifest where the dataset as a whole is at fault. */
   readonly shard: string;
   /** Row inside the shard; null where the shard as a whole is at fault. */
   readonly row: number | null;
@@ -45,6 +46,9 @@ export async function validateDataset(
   const manifest = await readManifest(dir);
   const dataset = await openDataset(dir, { checkSizes: false });
   const problems: Problem[] = [];
+  if (manifest.rows === 0) {
+    problems.push({ shard: MANIFEST_FILE, row: null, id: null, problem: 'the dataset has no rows' });
+  }
   const owners = new Map<string, string>();
   let first = 0;
   try {
