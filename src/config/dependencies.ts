@@ -56,6 +56,13 @@ function checkTokenizer({ model }: Recipe, label: string): Complaint[] {
     return [{ key: ['model', 'tokenizer'], message, hint }];
   }
   const complaints: Complaint[] = [];
+  if (model.template === 'chat' && tokenizer.chat === null) {
+    complaints.push({
+      key: ['model', 'template'],
+      message: `${label} has no chat template`,
+      hint: 'put its tokenizer_config.json or chat_template.jinja beside it, or choose vicuna_v1',
+    });
+  }
   const text = model.pretraining?.text_encoder;
   const textKey = ['model', 'pretraining', 'text_encoder'];
   const size = tokenizer.vocabSize;

@@ -160,9 +160,11 @@ export const modelSchema: z.ZodType<ModelConfig> = section({
       .describe('Coordinates are whole numbers from 0 to bins - 1 of the image side.'),
   }).prefault({}),
   llm: llm.describe('Llama-type decoder (keys of LlamaConfig; with biases and tied embeddings a Qwen2).'),
-  template: oneOf(['vicuna_v1', 'plain'])
+  template: oneOf(['vicuna_v1', 'plain', 'chat'])
     .default('vicuna_v1')
-    .describe('How a conversation is written: Vicuna’s roles, or image and answer alone.'),
+    .describe(
+      'How a conversation is written: Vicuna’s roles, image and answer alone, or the tokenizer’s own chat template.',
+    ),
   system: z.string('text').default('').describe('Said before every conversation.'),
   max_length: whole(1).describe(
     'Longest sequence, visual tokens included; a longer sample is refused, never cut.',

@@ -5,10 +5,13 @@
 import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { Size } from './box.ts';
-import type { Conversation, Piece, Region } from './conversation.ts';
-import { boxText, pointText } from './coordinates.ts';
-import { boundsOf } from './rle.ts';
+import { renderChat } from './chat.ts';
+import type { Conversation, Piece } from './conversation.ts';
+import { boxText } from './coordinates.ts';
+import { regionText } from './pieces.ts';
 import type { Tokenizer } from './tokenizer.ts';
+
+export { piecesText } from './pieces.ts';
 
 /** Token ids of a conversation, the places of its image and regions, and what is supervised. */
 export interface Rendered {
@@ -31,33 +34,15 @@ export interface RenderOptions {
   readonly prompt?: boolean;
 }
 
-/** Numbers of a region as the question writes them: a point's two, else the four of its (tight) box. */
-export function regionText(region: Region, size: Size, bins: number): string {
-  if (region.kind === 'point') return pointText(region.point, size, bins);
-  if (region.kind === 'box') return boxText(region.box, size, bins);
-  const bounds = boundsOf(region.mask);
-  if (!bounds) throw new GroundError('data', 'a free-form region has no pixels');
-  return boxText(bounds, size, bins);
-}
-
-/** A turn as plain text, `<region_fea>` after each region's numbers. */
-export function piecesText(pieces: readonly Piece[], size: Size, bins: number): string {
-  return pieces
-    .map(piece => {
-      if (piece.kind === 'text') return piece.text;
-      if (piece.kind === 'box') return boxText(piece.box, size, bins);
-      return `${regionText(piece.region, size, bins)} <region_fea>`;
-    })
-    .join('');
-}
-
 /**
  * Token ids of a conversation about an image of `size`.
  * `vicuna_v1`: `<s>{system} USER: <image>\n{question} ASSISTANT: {answer}</s>USER: …`.
  * `plain`: `<s><image>{answer}\n` for captions, `<s><image>{question}\n{answer}\n` otherwise.
+ * `chat`: as the chat template of the tokenizer writes it.
  * Throws `data` when a text holds a special token in words.
  */
 export function renderConversation(conversation: Conversation, size: Size, options: RenderOptions): Rendered {
+  if (options.template === 'chat') return renderChat(conversation, size, options);
   const writer = new Writer(size, options);
   const plain = options.template === 'plain';
   if (options.tokenizer.beginId !== null) writer.token(options.tokenizer.beginId);

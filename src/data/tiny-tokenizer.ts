@@ -3,6 +3,7 @@
  * for all else. A byte-level BPE without merges and with `ignore_merges`: a piece of text is one token where the
  * vocabulary has it whole, else its bytes. So every text survives, and a box like " [12, 34, 56, 63]" is nine tokens.
  */
+import { byteCharacters } from './token-bytes.ts';
 import { REGION_TOKEN } from './tokenizer.ts';
 
 /** Ids 0 to 3. `</s>` is 2 as in Llama. */
@@ -74,12 +75,4 @@ export function tinyTokenizer({ bins, inside, first }: TinyVocabulary): object {
       merges: [],
     },
   };
-}
-
-/** GPT-2's printable stand-in for each byte. */
-function byteCharacters(): string[] {
-  const printable = (byte: number): boolean =>
-    (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++));
 }

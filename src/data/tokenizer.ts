@@ -6,6 +6,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Tokenizer as Engine } from '@huggingface/tokenizers';
 import { GroundError, messageOf } from '../errors.ts';
+import { type ChatTemplate, compileChatTemplate } from './chat-template.ts';
+import { pieceBytes } from './token-bytes.ts';
 
 /** The token that a region's feature vector replaces. `<image>` is a marker of ours and never in a vocabulary. */
 export const REGION_TOKEN = '<region_fea>';
@@ -29,20 +31,39 @@ export interface Tokenizer {
   /** Id of a token by its content, or undefined. */
   idOf(token: string): number | undefined;
   tokenOf(id: number): string | undefined;
+  /** Contents of the special tokens: no text may hold one. */
+  readonly specialTokens: readonly string[];
+  /** UTF-8 bytes of the text that a token stands for, and no others; a blank that is put before texts counts. */
+  bytesOf(id: number): Uint8Array;
+  /** How its authors write conversations, or null where they do not say. */
+  readonly chat: ChatTemplate | null;
 }
 
 /**
- * Reads tokenizer.json and, where it lies beside it, tokenizer_config.json (names of the special tokens; `<s>`,
- * `</s>` and `<unk>` without it). Throws `tokenizer` on a file that cannot be read or lacks a needed token.
+ * Reads tokenizer.json and, where they lie beside it, tokenizer_config.json (names of the special tokens: `<s>`, `</s>`
+ * and `<unk>` without it; a chat template) and chat_template.jinja, which goes first. Throws `tokenizer` on a file that
+ * cannot be read or lacks a needed token.
  */
 export function loadTokenizer(file: string): Tokenizer {
-  const definition = readJson(file);
-  const configFile = join(dirname(file), 'tokenizer_config.json');
-  return createTokenizer(definition, existsSync(configFile) ? readJson(configFile) : null, file);
+  const definition = readTokenizerJson(file);
+  const beside = (name: string): string => join(dirname(file), name);
+  const config = beside('tokenizer_config.json');
+  const template = beside('chat_template.jinja');
+  return createTokenizer(
+    definition,
+    existsSync(config) ? readTokenizerJson(config) : null,
+    file,
+    existsSync(template) ? readFileSync(template, 'utf8') : null,
+  );
 }
 
-/** The same from parsed JSON; `origin` names it in errors. */
-export function createTokenizer(definition: object, config: object | null, origin: string): Tokenizer {
+/** The same from parsed JSON; `origin` names it in errors, `template` is the text of a chat_template.jinja. */
+export function createTokenizer(
+  definition: object,
+  config: object | null,
+  origin: string,
+  template: string | null = null,
+): Tokenizer {
   let engine: Engine;
   try {
     engine = new Engine(definition, config ?? {});
@@ -53,15 +74,26 @@ export function createTokenizer(definition: object, config: object | null, origi
     });
   }
   const named = specialNames(config);
-  const required = (token: string, why: string): number => {
+  const required = (token: string, why: string, hint: string): number => {
     const id = engine.token_to_id(token);
     if (id !== undefined) return id;
-    throw new GroundError('tokenizer', `${origin} has no token ${token} (${why})`, {
-      hint: `add ${token} to its added_tokens and give the embedding table one row more`,
-    });
+    throw new GroundError('tokenizer', `${origin} has no token ${token} (${why})`, { hint });
   };
-  const endId = required(named.end, 'it ends every answer');
-  const regionId = required(REGION_TOKEN, 'it stands for a region in a question');
+  const endId = required(
+    named.end,
+    'it ends every answer',
+    'name the token that ends a text as eos_token in a tokenizer_config.json beside it',
+  );
+  const regionId = required(
+    REGION_TOKEN,
+    'it stands for a region in a question',
+    '`ground import hf` adds it; by hand: one entry more in added_tokens, and one row more in the embedding table',
+  );
+  const present = (token: string): string | null => (engine.token_to_id(token) === undefined ? null : token);
+  const added = [...engine.get_added_tokens_decoder().values()];
+  const specialTokens = added.filter(token => token.special).map(token => token.content);
+  const plain = new Set(added.map(token => token.content));
+  const toBytes = pieceBytes(definition);
   const size = vocabularySize(engine);
   const encode = (text: string): number[] =>
     text === '' ? [] : engine.encode(text, { add_special_tokens: false }).ids;
@@ -92,7 +124,27 @@ export function createTokenizer(definition: object, config: object | null, origi
     },
     idOf: token => engine.token_to_id(token),
     tokenOf: id => engine.id_to_token(id),
+    specialTokens,
+    bytesOf(id) {
+      const token = engine.id_to_token(id) ?? '';
+      return plain.has(token) ? new TextEncoder().encode(token) : toBytes(token);
+    },
+    chat: compileChatTemplate(
+      template ?? templateIn(config),
+      { begin: present(named.begin), end: named.end, unknown: present(named.unknown) },
+      specialTokens,
+      origin,
+    ),
   };
+}
+
+/** `chat_template` of a tokenizer_config.json: a text, or a list of named ones. */
+function templateIn(config: object | null): string | null {
+  const value: unknown = config === null ? undefined : Reflect.get(config, 'chat_template');
+  if (typeof value === 'string') return value;
+  const named: unknown = Array.isArray(value) ? value.find(entry => entry?.name === 'default') : undefined;
+  const text: unknown = typeof named === 'object' && named !== null ? Reflect.get(named, 'template') : null;
+  return typeof text === 'string' ? text : null;
 }
 
 function vocabularySize(engine: Engine): number {
@@ -117,7 +169,8 @@ function specialNames(config: object | null): { begin: string; end: string; unkn
   };
 }
 
-function readJson(file: string): object {
+/** A JSON object from one of a tokenizer's files. Throws GroundError('tokenizer') naming it. */
+export function readTokenizerJson(file: string): object {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');

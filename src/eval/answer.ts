@@ -9,11 +9,16 @@ import { type ConversationTensors, disposeTensors, toTensors } from '../models/t
 import { generateGreedy } from './generate.ts';
 import type { LossSum } from './metrics/caption.ts';
 
-/** The tokens that end an answer: the end token, and under the plain template the line break that closes it. */
+/**
+ * The tokens that end an answer: the end token, under the plain template the line break that closes it, under a chat
+ * template what ends a turn.
+ */
 export function stopTokens(tokenizer: Tokenizer, template: ModelConfig['template']): Set<number> {
   const stop = new Set([tokenizer.endId]);
   const lineBreak = tokenizer.encodeContinuation('\n');
   if (template === 'plain' && lineBreak.length === 1) stop.add(lineBreak[0] ?? tokenizer.endId);
+  const endOfTurn = template === 'chat' ? tokenizer.idOf(tokenizer.chat?.endToken ?? '') : undefined;
+  if (endOfTurn !== undefined) stop.add(endOfTurn);
   return stop;
 }
 

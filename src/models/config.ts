@@ -70,6 +70,33 @@ export interface LlamaConfig {
   readonly max_position_embeddings: number;
 }
 
+/** What BERT's blocks read of a configuration; the Q-Former is made of them too. */
+export interface BertBlockConfig {
+  readonly hidden_size: number;
+  readonly intermediate_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  readonly hidden_act: Activation;
+  readonly layer_norm_eps: number;
+}
+
+/** BERT as a text encoder (Hugging Face `BertConfig`). */
+export interface BertConfig extends BertBlockConfig {
+  readonly vocab_size: number;
+  readonly max_position_embeddings: number;
+  readonly type_vocab_size: number;
+}
+
+/** BLIP-2's Q-Former (Hugging Face `Blip2QFormerConfig`). */
+export interface QFormerConfig extends BertBlockConfig {
+  /** Width of what the queries look at. */
+  readonly encoder_hidden_size: number;
+  /** Blocks 0, n, 2n, … look at the encoder. */
+  readonly cross_attention_frequency: number;
+  /** Whether text runs along with the queries, through feed-forward blocks of its own. */
+  readonly use_qformer_text_input: boolean;
+}
+
 /** Ferret's spatial-aware visual sampler (facts: 512 points; blocks of 128 and 32 points, 24 neighbours; max). */
 export interface SamplerConfig {
   /** Points drawn in a region. */
@@ -118,7 +145,7 @@ export interface ModelConfig {
     readonly bins: number;
   };
   readonly llm: LlamaConfig;
-  readonly template: 'vicuna_v1' | 'plain';
+  readonly template: 'vicuna_v1' | 'plain' | 'chat';
   readonly system: string;
   /** Longest sequence, visual tokens included. A sample beyond it is refused, never cut. */
   readonly max_length: number;

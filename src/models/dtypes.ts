@@ -10,6 +10,11 @@ export function isDtype(value: unknown): value is Dtype {
   return typeof value === 'string' && Object.hasOwn(ITEM_SIZE, value);
 }
 
+/** Whether values of this dtype are floating-point numbers. */
+export function isFloating(dtype: Dtype): boolean {
+  return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' || dtype === 'F64';
+}
+
 /** Bytes of one value. */
 export function itemSize(dtype: Dtype): number {
   return ITEM_SIZE[dtype];
@@ -66,6 +71,63 @@ export const widen = {
     }
   },
 };
+
+/**
+ * The raw little-endian bytes of values in another floating-point dtype, each rounded to the nearest, ties to even: what
+ * was widened from that dtype comes back bit for bit. Throws GroundError('model') on a finite value that would become
+ * infinite. `label` names the tensor.
+ */
+export function narrow(dtype: Dtype, values: Float32Array<ArrayBuffer>, label: string): ArrayBufferView {
+  switch (dtype) {
+    case 'F32':
+      return values;
+    case 'F64':
+      return Float64Array.from(values);
+    case 'F16':
+    case 'BF16': {
+      const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+      const narrowed = Uint16Array.from(bits, dtype === 'F16' ? singleToHalfBits : singleToBrainBits);
+      const infinity = dtype === 'F16' ? 0x7c00 : 0x7f80;
+      for (const [i, half] of narrowed.entries()) {
+        if ((half & 0x7fff) !== infinity || !Number.isFinite(values[i])) continue;
+        throw new GroundError(
+          'model',
+          `${label}: value ${values[i]} at index ${i} is too large for ${dtype}`,
+          {
+            hint: dtype === 'F16' ? 'use bfloat16 or float32' : 'use float32',
+          },
+        );
+      }
+      return narrowed;
+    }
+    default:
+      throw new GroundError('model', `${label} cannot be written as ${dtype}, which holds no fractions`);
+  }
+}
+
+/** Single bits to bfloat16 bits, nearest even; NaN keeps its upper bits. */
+function singleToBrainBits(single: number): number {
+  if ((single & 0x7fffffff) > 0x7f800000) return (single >>> 16) | (single & 0x7f0000 ? 0 : 0x40);
+  return ((single + 0x7fff + ((single >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** Single bits to IEEE 754 half bits, nearest even; NaN keeps its upper bits. */
+function singleToHalfBits(single: number): number {
+  const sign = (single >>> 16) & 0x8000;
+  const magnitude = single & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7c00 | ((magnitude >>> 13) & 0x3ff || 0x200);
+  const exponent = (magnitude >>> 23) - 112;
+  if (exponent >= 31) return sign | 0x7c00;
+  // Below 2^-25 everything is nearer to zero than to the smallest half.
+  if (exponent < -10) return sign;
+  const significand = exponent > 0 ? magnitude & 0x7fffff : (magnitude & 0x7fffff) | 0x800000;
+  const drop = exponent > 0 ? 13 : 14 - exponent;
+  const kept = (exponent > 0 ? exponent << 10 : 0) + (significand >>> drop);
+  const rest = significand & ((1 << drop) - 1);
+  const half = 1 << (drop - 1);
+  // A carry out of the significand goes into the exponent, as it should.
+  return sign | (kept + (rest > half || (rest === half && (kept & 1) === 1) ? 1 : 0));
+}
 
 /** IEEE 754 half bits to single bits, exact for every value, infinities and NaN payloads included. */
 function halfToSingleBits(half: number): number {
