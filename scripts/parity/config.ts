@@ -11,3 +11,13 @@ export const activation = z.preprocess(
   name => (typeof name === 'string' ? (ALIASES[name] ?? name) : name),
   z.enum(['quick_gelu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu']),
 );
+
+/** Keys of the configurations of BERT and the Q-Former. */
+export const bertBlock = {
+  hidden_size: z.number(),
+  intermediate_size: z.number(),
+  num_hidden_layers: z.number(),
+  num_attention_heads: z.number(),
+  hidden_act: activation,
+  layer_norm_eps: z.number(),
+};

@@ -62,3 +62,29 @@ export function padInto(image: Size, canvas: Size): Placement {
     top: Math.floor((canvas.height - height) / 2),
   };
 }
+
+/** The image at its own size in the middle of the smallest square that holds it. */
+export function squareAround({ width, height }: Size): Placement {
+  const side = Math.max(width, height);
+  const [left, top] = [Math.floor((side - width) / 2), Math.floor((side - height) / 2)];
+  return { canvas: { width: side, height: side }, width, height, left, top };
+}
+
+/** A rectangle of a token map. */
+export interface MapPart extends Size {
+  readonly left: number;
+  readonly top: number;
+}
+
+/**
+ * The part of a token map that shows the image and not the padding around it (LLaVA-NeXT's `unpad_image`): padding is
+ * rounded down, so the part may be a token larger than the image is.
+ */
+export function withoutPadding(image: Size, map: Size): MapPart {
+  if (image.width / image.height > map.width / map.height) {
+    const top = Math.floor((map.height - Math.trunc(image.height * (map.width / image.width))) / 2);
+    return { left: 0, top, width: map.width, height: map.height - 2 * top };
+  }
+  const left = Math.floor((map.width - Math.trunc(image.width * (map.height / image.height))) / 2);
+  return { left, top: 0, width: map.width - 2 * left, height: map.height };
+}

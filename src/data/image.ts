@@ -118,12 +118,19 @@ export function viewsOf(image: Rgb, config: ImageConfig, tiles: boolean): Views 
   };
 }
 
-/** Resizes an image and puts it in its place on a black canvas. */
-export function paint(image: Rgb, placement: Placement): Rgb {
+/** Resizes an image and puts it in its place on a canvas of one colour, black by default. */
+export function paint(
+  image: Rgb,
+  placement: Placement,
+  background: readonly [number, number, number] = [0, 0, 0],
+): Rgb {
   const resized = resizeBicubic(image, placement);
   const { canvas } = placement;
   if (resized.width === canvas.width && resized.height === canvas.height) return resized;
   const data = new Uint8Array(canvas.width * canvas.height * 3);
+  if (background.some(level => level > 0)) {
+    for (let i = 0; i < data.length; i += 3) data.set(background, i);
+  }
   for (let y = 0; y < resized.height; y++) {
     const row = resized.data.subarray(y * resized.width * 3, (y + 1) * resized.width * 3);
     data.set(row, ((y + placement.top) * canvas.width + placement.left) * 3);

@@ -1,7 +1,7 @@
 /**
- * Pillow's antialiased bicubic resampling of 8-bit images, to the bit: a = -0.5, support widened by the reduction,
- * horizontal pass first, 22-bit fixed-point weights, each pass rounded and clipped to 8 bits (Pillow's Resample.c,
- * which CLIP's image processor uses).
+ * Pillow's antialiased resampling of 8-bit images, to the bit: support widened by the reduction, horizontal pass first,
+ * 22-bit fixed-point weights, each pass rounded and clipped to 8 bits (Pillow's Resample.c, which CLIP's image
+ * processor uses).
  */
 import type { Size } from './box.ts';
 
@@ -21,14 +21,33 @@ interface Taps {
   readonly stride: number;
 }
 
-/** The image at another size. Returns the same object where the size is its own. */
-export function resizeBicubic(image: Rgb, size: Size): Rgb {
-  const wide = image.width === size.width ? image : resizeColumns(image, size.width);
-  return wide.height === size.height ? wide : resizeRows(wide, size.height);
+/** A filter's weight at a distance in pixels, 0 beyond `support`. */
+interface Filter {
+  readonly support: number;
+  readonly at: (distance: number) => number;
 }
 
-function resizeColumns(image: Rgb, width: number): Rgb {
-  const { starts, counts, weights, stride } = tapsFor(image.width, width);
+const FILTERS = {
+  bicubic: { support: 2, at: cubic },
+  bilinear: { support: 1, at: triangle },
+} as const satisfies Record<string, Filter>;
+
+/** The filters that images are resized with; Ferret's and CLIP's is `bicubic` (a = -0.5). */
+export type FilterName = keyof typeof FILTERS;
+
+/** The image at another size. Returns the same object where the size is its own. */
+export function resize(image: Rgb, size: Size, filter: FilterName): Rgb {
+  const wide = image.width === size.width ? image : resizeColumns(image, size.width, FILTERS[filter]);
+  return wide.height === size.height ? wide : resizeRows(wide, size.height, FILTERS[filter]);
+}
+
+/** `resize` with the bicubic filter. */
+export function resizeBicubic(image: Rgb, size: Size): Rgb {
+  return resize(image, size, 'bicubic');
+}
+
+function resizeColumns(image: Rgb, width: number, filter: Filter): Rgb {
+  const { starts, counts, weights, stride } = tapsFor(image.width, width, filter);
   const out = new Uint8Array(width * image.height * 3);
   const { data } = image;
   for (let y = 0, o = 0; y < image.height; y++) {
@@ -50,8 +69,8 @@ function resizeColumns(image: Rgb, width: number): Rgb {
   return { width, height: image.height, data: out };
 }
 
-function resizeRows(image: Rgb, height: number): Rgb {
-  const { starts, counts, weights, stride } = tapsFor(image.height, height);
+function resizeRows(image: Rgb, height: number, filter: Filter): Rgb {
+  const { starts, counts, weights, stride } = tapsFor(image.height, height, filter);
   const pitch = image.width * 3;
   const out = new Uint8Array(pitch * height);
   const sums = new Int32Array(pitch);
@@ -73,10 +92,10 @@ function clip(sum: number): number {
   return Math.min(Math.max(sum >> PRECISION, 0), 255);
 }
 
-function tapsFor(from: number, to: number): Taps {
+function tapsFor(from: number, to: number, filter: Filter): Taps {
   const scale = from / to;
   const filterScale = Math.max(scale, 1);
-  const support = 2 * filterScale;
+  const support = filter.support * filterScale;
   const stride = Math.ceil(support) * 2 + 1;
   const starts = new Int32Array(to);
   const counts = new Int32Array(to);
@@ -88,7 +107,7 @@ function tapsFor(from: number, to: number): Taps {
     const count = Math.min(Math.trunc(centre + support + 0.5), from) - start;
     let sum = 0;
     for (let k = 0; k < count; k++) {
-      exact[k] = cubic((k + start - centre + 0.5) / filterScale);
+      exact[k] = filter.at((k + start - centre + 0.5) / filterScale);
       sum += exact[k]!;
     }
     starts[x] = start;
@@ -99,6 +118,11 @@ function tapsFor(from: number, to: number): Taps {
     }
   }
   return { starts, counts, weights, stride };
+}
+
+/** Linear interpolation between neighbours. */
+function triangle(position: number): number {
+  return Math.max(1 - Math.abs(position), 0);
 }
 
 /** Keys' cubic convolution with a = -0.5. */

@@ -59,6 +59,12 @@ export interface Update {
   readonly gradNorm: tf.Scalar;
 }
 
+/** What all gradients are multiplied by: at most 1, and 1 always where `largest` is 0 (torch's `clip_grad_norm_`). */
+export function clipFactor(gradNorm: tf.Scalar, largest: number): tf.Scalar {
+  if (largest === 0) return tf.scalar(1);
+  return tf.minimum(tf.scalar(1), tf.div(tf.scalar(largest), tf.add(gradNorm, tf.scalar(1e-6))));
+}
+
 /**
  * One AdamW update (Loshchilov & Hutter, arXiv 1711.05101; torch.optim.AdamW's arithmetic): decay before the step,
  * bias correction, epsilon added after it. Gradients are first scaled down to a global norm of `clip_norm`, dividing
@@ -79,10 +85,7 @@ export function adamw(
   const at = (i: number): tf.Scalar => tf.reshape(tf.slice1d(scalars, i, 1), []);
   const flat = banks.map((bank, i) => flatten(bank, gradients[i] ?? []));
   const gradNorm = tf.sqrt(tf.addN(flat.map(g => tf.sum(tf.square(g))))) as tf.Scalar;
-  const clip =
-    optimizer.clip_norm > 0
-      ? tf.minimum(tf.scalar(1), tf.div(tf.scalar(optimizer.clip_norm), tf.add(gradNorm, tf.scalar(1e-6))))
-      : tf.scalar(1);
+  const clip = clipFactor(gradNorm, optimizer.clip_norm);
   const values: tf.Tensor[][] = [];
   const next: BankState[] = [];
   for (const [i, bank] of banks.entries()) {

@@ -5,8 +5,8 @@ import type { ScheduleConfig } from './recipe.ts';
  * factor 0, as in transformers' schedules), then cosine or linear descent to `floor`, or constant.
  */
 export function scheduleFactor(schedule: ScheduleConfig, step: number, steps: number): number {
-  // Rounded up as transformers does; the small term keeps 0.03·200 at 6.
-  const warmup = Math.ceil(schedule.warmup * steps - 1e-9);
+  // Rounded up as transformers does, the rounding of the product included.
+  const warmup = Math.ceil(steps * schedule.warmup);
   if (step < warmup) return step / warmup;
   const progress = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
   switch (schedule.kind) {
