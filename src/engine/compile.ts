@@ -1,16 +1,17 @@
 import { GroundError } from '../errors.ts';
 import { type BackendAccess, tensorflowBackend } from './backend.ts';
+import { DryBinding } from './dry/binding.ts';
 import { encodeGraph, type GraphAttribute, type GraphNode, type NodeOutput } from './graphdef.ts';
-import { dtypeNumber } from './kernels.ts';
 import type { Binding, OpAttribute, TensorMetadata } from './native/binding.ts';
 import * as tf from './tf.ts';
 
 /**
- * A function over tensors that libtensorflow runs as one graph after it has run eagerly once.
+ * A function over tensors that libtensorflow runs as one graph.
  *
- * tfjs reaches libtensorflow only through the binding's `createTensor` and `executeOp`. While `f` runs for the first
- * time, a binding that also writes those calls down stands in for the real one; what it wrote is a TensorFlow graph,
- * registered as a function on the same eager context and from then on executed by one call.
+ * tfjs reaches libtensorflow only through the binding's `createTensor` and `executeOp`. When `f` is called for the first
+ * time, a binding that computes shapes only and writes those calls down stands in for the real one; what it wrote is a
+ * TensorFlow graph, registered as a function on the eager context and from then on executed by one call. So nothing is
+ * computed while recording, and no more memory is taken than the graph itself needs.
  */
 export class CompiledFunctions {
   readonly #recorded = new Map<string, Recorded>();
@@ -28,7 +29,7 @@ export class CompiledFunctions {
    */
   call(key: string, inputs: readonly tf.Tensor[], f: () => tf.Tensor[]): tf.Tensor[] {
     const backend = tensorflowBackend();
-    if (!backend) return tf.tidy(f);
+    if (!backend || backend.binding.eagerOnly) return tf.tidy(f);
     const fullKey = `${key} ${inputs.map(t => `${t.dtype[0]}${t.shape.join('x')}`).join(' ')}`;
     const known = this.#recorded.get(fullKey);
     if (known) {
@@ -43,8 +44,6 @@ export class CompiledFunctions {
       this.#recorded.get(oldest.value)?.dispose(backend);
       this.#recorded.delete(oldest.value);
     }
-    // The first result comes from the graph as well: TensorFlow rewrites graphs, so that eager kernels may differ in the
-    // last bit, and a run that was resumed here must not differ from one that recorded earlier.
     return recorded.run(backend, inputs);
   }
 
@@ -100,8 +99,9 @@ function record(
     });
   }
   const real = backend.binding;
-  const recorder = new Recorder(real, inputIds, inputs);
-  backend.binding = { ...real, ...recorder.calls };
+  const shapes = new DryBinding({ outside: real });
+  const recorder = new Recorder(shapes, inputIds);
+  backend.binding = { ...shapes, ...recorder.calls };
   let outputNodes: string[];
   try {
     const outputs = tf.tidy(f);
@@ -125,7 +125,7 @@ function record(
   };
 }
 
-/** Forwards calls to a binding and keeps a graph node of each. */
+/** Forwards calls to a binding of shapes and keeps a graph node of each. */
 class Recorder {
   /** What stands in for the binding's own methods. */
   readonly calls: Pick<Binding, 'createTensor' | 'executeOp' | 'tensorDataSync'> = {
@@ -137,16 +137,12 @@ class Recorder {
   readonly inputNodes: string[] = [];
   /** Tensors that `f` reads although they are no inputs and were not made by it: handed in at each run as they were. */
   readonly captured: number[] = [];
-  readonly #binding: Binding;
+  readonly #binding: DryBinding;
   readonly #sourceOf = new Map<number, string>();
-  readonly #yielded = new Map<string, NodeOutput>();
 
-  constructor(binding: Binding, inputIds: readonly number[], inputs: readonly tf.Tensor[]) {
+  constructor(binding: DryBinding, inputIds: readonly number[]) {
     this.#binding = binding;
-    for (const [i, id] of inputIds.entries()) {
-      const { dtype, shape } = inputs[i] as tf.Tensor;
-      this.#placeholder(id, dtypeNumber(binding, dtype), shape);
-    }
+    for (const id of inputIds) this.#placeholder(id);
   }
 
   #createTensor(shape: number[], dtype: number, values: tf.backend_util.BackendValues): number {
@@ -189,21 +185,20 @@ class Recorder {
   /** The node that yields tensor `id` as an output of the graph: an Identity, since an input may be an output too. */
   outputNode(id: number): string {
     const source = this.#source(id);
-    const attributes = { T: { kind: 'type', value: this.#binding.tensorDtype(id) } } as const;
-    const yielded = this.#yielded.get(source);
-    return this.#add('Identity', [source], attributes, yielded === undefined ? [] : [yielded]);
+    const { dtype, shape } = this.#binding.tensor(id);
+    return this.#add('Identity', [source], { T: { kind: 'type', value: dtype } }, [{ dtype, shape }]);
   }
 
   #source(id: number): string {
     const known = this.#sourceOf.get(id);
     if (known !== undefined) return known;
     this.captured.push(id);
-    return this.#placeholder(id, this.#binding.tensorDtype(id));
+    return this.#placeholder(id);
   }
 
-  #placeholder(id: number, dtype: number, shape?: readonly number[]): string {
-    const outputs = shape === undefined ? [] : [{ dtype, shape }];
-    const name = this.#add('Placeholder', [], { dtype: { kind: 'type', value: dtype } }, outputs);
+  #placeholder(id: number): string {
+    const { dtype, shape } = this.#binding.tensor(id);
+    const name = this.#add('Placeholder', [], { dtype: { kind: 'type', value: dtype } }, [{ dtype, shape }]);
     this.inputNodes.push(name);
     this.#sourceOf.set(id, name);
     return name;
@@ -217,7 +212,6 @@ class Recorder {
   ): string {
     const name = `n${this.nodes.length}`;
     this.nodes.push({ name, op, inputs, attributes, outputs });
-    for (const [i, output] of outputs.entries()) this.#yielded.set(i === 0 ? name : `${name}:${i}`, output);
     return name;
   }
 }

@@ -30,7 +30,7 @@ export interface GraphNode {
   /** "node" or "node:output". */
   readonly inputs: readonly string[];
   readonly attributes: Readonly<Record<string, GraphAttribute>>;
-  /** What it yielded when it was recorded, empty where that is not known; not part of the encoding. */
+  /** What it yields; not part of the encoding. */
   readonly outputs: readonly NodeOutput[];
 }
 

@@ -16,6 +16,16 @@ export interface DryCallOfFunction {
 /** Constants up to this many numbers keep them: more than any axis list or shape needs. */
 const KEPT_VALUES = 64;
 
+/** Ids are never shared between bindings, so that one may stand before another. Far beyond what an addon counts to. */
+let nextId = 2 ** 40;
+
+export interface DryBindingOptions {
+  /** Knows the tensors that are not this binding's own: those from before a recording. */
+  readonly outside?: Binding;
+  /** Functions are never recorded on it: each op runs by itself, as on an engine without functions. */
+  readonly eagerOnly?: boolean;
+}
+
 /**
  * A binding that computes shapes and nothing else: tensors are names with a shape, and however large they are, they
  * take no memory. Counts what a real one would hold.
@@ -39,11 +49,18 @@ export class DryBinding implements Binding {
   readonly TF_Version = 'dry';
   /** Calls of recorded functions, in order. */
   readonly calls: DryCallOfFunction[] = [];
+  readonly eagerOnly: boolean;
+  readonly #outside: Binding | undefined;
   readonly #tensors = new Map<number, DryTensor>();
+  readonly #adopted = new Map<number, DryTensor>();
   readonly #graphs = new Map<string, RecordedGraph>();
-  #next = 1;
   #liveBytes = 0;
   #peakBytes = 0;
+
+  constructor({ outside, eagerOnly = false }: DryBindingOptions = {}) {
+    this.#outside = outside;
+    this.eagerOnly = eagerOnly;
+  }
 
   /** Bytes of all tensors alive. */
   get liveBytes(): number {
@@ -82,13 +99,19 @@ export class DryBinding implements Binding {
   };
 
   readonly deleteTensor = (id: number): void => {
-    this.#liveBytes -= tensorBytes(this.#tensor(id));
+    const tensor = this.#tensors.get(id);
+    if (!tensor) {
+      this.#outside?.deleteTensor(id);
+      return;
+    }
+    this.#liveBytes -= tensorBytes(tensor);
     this.#tensors.delete(id);
   };
 
   /** Zeros: nothing was computed. */
   readonly tensorDataSync = (id: number): Float32Array | Int32Array | Uint8Array => {
-    const { shape, dtype, values } = this.#tensor(id);
+    if (!this.#tensors.has(id) && this.#outside) return this.#outside.tensorDataSync(id);
+    const { shape, dtype, values } = this.tensor(id);
     const size = shape.reduce((n, length) => n * length, 1);
     if (dtype === DTYPE.float) return values ? Float32Array.from(values) : new Float32Array(size);
     if (dtype === DTYPE.int32) return values ? Int32Array.from(values) : new Int32Array(size);
@@ -96,7 +119,7 @@ export class DryBinding implements Binding {
   };
 
   readonly tensorDtype = (id: number): number => {
-    return this.#tensor(id).dtype;
+    return this.tensor(id).dtype;
   };
 
   readonly executeOp = (
@@ -105,7 +128,7 @@ export class DryBinding implements Binding {
     inputIds: number[],
     outputs: number,
   ): TensorMetadata[] => {
-    const inputs = inputIds.map(id => this.#tensor(id));
+    const inputs = inputIds.map(id => this.tensor(id));
     const graph = this.#graphs.get(op);
     if (!graph) return inferOutputs({ op, attributes, inputs, outputs }).map(tensor => this.#add(tensor));
     const inputBytes = inputs.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
@@ -134,17 +157,33 @@ export class DryBinding implements Binding {
     return false;
   };
 
-  #tensor(id: number): DryTensor {
-    const tensor = this.#tensors.get(id);
+  /** Shape and dtype of a tensor, this binding's own or one from outside. */
+  tensor(id: number): DryTensor {
+    const tensor = this.#tensors.get(id) ?? this.#adopted.get(id);
     if (tensor) return tensor;
-    throw new GroundError('engine', `tensor ${id} does not exist`);
+    if (!this.#outside) throw new GroundError('engine', `tensor ${id} does not exist`);
+    const adopted = describeTensor(this.#outside, id);
+    this.#adopted.set(id, adopted);
+    return adopted;
   }
 
   #add(tensor: DryTensor): TensorMetadata {
-    const id = this.#next++;
+    const id = nextId++;
     this.#tensors.set(id, tensor);
     this.#liveBytes += tensorBytes(tensor);
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
     return { id, shape: [...tensor.shape], dtype: tensor.dtype };
   }
+}
+
+/** What there is to know of a tensor of another binding. An Identity tells its shape, which a binding does not. */
+function describeTensor(binding: Binding, id: number): DryTensor {
+  const dtype = binding.tensorDtype(id);
+  const type = { name: 'T', type: binding.TF_ATTR_TYPE, value: dtype };
+  const [same] = binding.executeOp('Identity', [type], [id], 1);
+  if (!same) throw new GroundError('engine', `tensor ${id} has no shape`);
+  binding.deleteTensor(same.id);
+  const { shape } = same;
+  const small = shape.reduce((n, length) => n * length, 1) <= KEPT_VALUES;
+  return small ? { shape, dtype, values: Array.from(binding.tensorDataSync(id), Number) } : { shape, dtype };
 }

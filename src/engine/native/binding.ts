@@ -35,6 +35,8 @@ export interface Binding {
   removeFunction(name: string): void;
   getNumOfTensors(): number;
   isUsingGpuDevice(): boolean;
+  /** Whether functions must not be recorded; absent from the addon. */
+  readonly eagerOnly?: boolean;
 
   readonly TF_FLOAT: number;
   readonly TF_INT32: number;
