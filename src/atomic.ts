@@ -2,6 +2,7 @@
  * Files and folders that appear whole or not at all: written under a temporary name, flushed to the disk, then renamed.
  * A process killed at any moment leaves the old content, the new content, or a `.tmp-<pid>` leftover; never half a file.
  */
+import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
@@ -57,7 +58,13 @@ function hintFor(code: string | undefined, path: string): string | undefined {
     case 'EROFS':
       return 'the volume is mounted read-only: write elsewhere';
     case 'ENOENT':
-      return `check the path: is ${dirname(path)} there?`;
+      return existsSync(dirname(path))
+        ? 'check the name'
+        : `there is no folder ${dirname(path)}: check the path`;
+    case 'EISDIR':
+      return 'this is a folder: name a file';
+    case 'ENOTDIR':
+      return 'a file stands where a folder is meant: check the path';
     default:
       return undefined;
   }

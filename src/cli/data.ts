@@ -1,11 +1,10 @@
-import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { CocoReport } from '../data/sources/coco.ts';
 import type { ScenePreset } from '../data/sources/scene-options.ts';
 import { GroundError } from '../errors.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
-import { type CommonOptions, withCommon } from './options.ts';
+import { type CommonOptions, outputFile, withCommon } from './options.ts';
 import { createOutput, type Output } from './output.ts';
 import { openProgress, type Progress } from './progress.ts';
 
@@ -228,7 +227,7 @@ async function inspect(dir: string, flags: CommonOptions): Promise<void> {
 }
 
 async function preview(dir: string, flags: PreviewFlags): Promise<void> {
-  const [{ previewDataset }, { openDataset }, { ioError }] = await Promise.all([
+  const [{ previewDataset }, { openDataset }, { writeFileAtomic }] = await Promise.all([
     import('../data/preview.ts'),
     import('../data/dataset.ts'),
     import('../atomic.ts'),
@@ -238,6 +237,7 @@ async function preview(dir: string, flags: PreviewFlags): Promise<void> {
       hint: 'give a name that ends in .png',
     });
   }
+  const file = outputFile('--out', flags.out);
   const out = createOutput(flags);
   const dataset = await openDataset(dir);
   try {
@@ -247,9 +247,7 @@ async function preview(dir: string, flags: PreviewFlags): Promise<void> {
       side: parseWhole('--side', flags.side, 1),
       ...(flags.seed === undefined ? {} : { seed: parseWhole('--seed', flags.seed, 0) }),
     });
-    await writeFile(flags.out, png).catch(thrown => {
-      throw ioError(thrown, 'write', flags.out);
-    });
+    await writeFileAtomic(file, png);
   } finally {
     await dataset.close();
   }

@@ -5,7 +5,14 @@ import { GroundError } from '../errors.ts';
 import type { InferenceModel } from '../eval/load.ts';
 import type { EvalResult } from '../eval/run.ts';
 import { type ModelOptions, openModel, withModel } from './model.ts';
-import { type CommonOptions, type EngineOptions, wholeNumber, withCommon, withEngine } from './options.ts';
+import {
+  type CommonOptions,
+  type EngineOptions,
+  outputFile,
+  wholeNumber,
+  withCommon,
+  withEngine,
+} from './options.ts';
 import { createOutput, type Output } from './output.ts';
 import { openProgress } from './progress.ts';
 
@@ -40,12 +47,13 @@ async function run(options: EvalOptions, out: Output): Promise<void> {
   if (options.limit < 1 || options.batch < 1) {
     throw new GroundError('usage', '--limit and --batch must be at least 1');
   }
+  const predictions = options.out === undefined ? undefined : outputFile('--out', options.out);
   const inference = await openModel(options, out);
   try {
     const plan = await planOf(inference, options);
     const results: (EvalResult & { readonly data: string })[] = [];
     for (const source of plan) results.push(await scoreSource(inference, source, options, out));
-    if (options.out !== undefined) await writePredictions(options.out, results, out);
+    if (predictions !== undefined) await writePredictions(predictions, results, out);
     await report(inference, results, out);
   } finally {
     inference.dispose();
@@ -129,7 +137,7 @@ async function scoreSource(
 async function writePredictions(file: string, results: readonly EvalResult[], out: Output): Promise<void> {
   const { writeFileAtomic } = await import('../atomic.ts');
   const lines = results.flatMap(result => result.predictions.map(p => `${JSON.stringify(p)}\n`));
-  await writeFileAtomic(resolve(file), lines.join(''));
+  await writeFileAtomic(file, lines.join(''));
   out.note(`wrote ${lines.length} predictions to ${file}`);
 }
 

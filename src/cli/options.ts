@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
 import { GroundError } from '../errors.ts';
@@ -74,6 +74,23 @@ export function findRecipeDir(recipe: string, cwd: string = process.cwd()): stri
   throw new GroundError('config', `recipe folder not found: ${candidates.join(' or ')}`, {
     hint: `--recipe names a folder with model.yaml and stageN.yaml, such as ${DEFAULT_RECIPE}`,
   });
+}
+
+/**
+ * The absolute path of a file that a command will write in the end: checked before the work, not after it. Throws `usage`
+ * where its folder does not exist or the name is that of a folder.
+ */
+export function outputFile(flag: string, path: string): string {
+  const file = resolve(path);
+  if (!existsSync(dirname(file))) {
+    throw new GroundError('usage', `${flag} ${path}: there is no folder ${dirname(file)}`, {
+      hint: `create it: mkdir -p ${dirname(path)}`,
+    });
+  }
+  if (existsSync(file) && statSync(file).isDirectory()) {
+    throw new GroundError('usage', `${flag} ${path} is a folder`, { hint: 'name a file in it' });
+  }
+  return file;
 }
 
 /** Reads a flag's value as a whole number from 0 on. Throws `usage` on anything else. */

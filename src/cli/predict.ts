@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { PixelBox } from '../data/box.ts';
 import type { Region } from '../data/conversation.ts';
@@ -7,7 +6,14 @@ import type { ImageInput } from '../data/image.ts';
 import { GroundError } from '../errors.ts';
 import type { PredictResult } from '../eval/predict.ts';
 import { type ModelOptions, openModel, withModel } from './model.ts';
-import { type CommonOptions, type EngineOptions, wholeNumber, withCommon, withEngine } from './options.ts';
+import {
+  type CommonOptions,
+  type EngineOptions,
+  outputFile,
+  wholeNumber,
+  withCommon,
+  withEngine,
+} from './options.ts';
 import { createOutput, type Output } from './output.ts';
 
 interface PredictOptions extends CommonOptions, EngineOptions, ModelOptions {
@@ -44,6 +50,7 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
   const { predict, questionPieces } = await import('../eval/predict.ts');
   // Mistakes in the question come before the seconds that loading a model takes.
   questionPieces(options.prompt, regions);
+  const drawing = options.out === undefined ? undefined : outputFile('--out', options.out);
   const image = await readImage(options.image);
   const inference = await openModel(options, out);
   try {
@@ -56,7 +63,7 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
       maxNewTokens: options.maxTokens,
     });
     report(result, out);
-    if (options.out !== undefined) await writeDrawing(options.out, image, regions, result.boxes, out);
+    if (drawing !== undefined) await writeDrawing(drawing, image, regions, result.boxes, out);
     const groundingPrompt = inference.recipe.stage.grounding_prompt;
     if (result.boxes.length === 0 && groundingPrompt !== '' && !options.ground) {
       out.note(`no box in the answer; --ground asks for boxes ("${groundingPrompt}")`);
@@ -105,7 +112,7 @@ async function writeDrawing(
       color: PALETTE[i % PALETTE.length] ?? BOX_COLORS.prediction,
     })),
   ]);
-  await writeFileAtomic(resolve(file), png);
+  await writeFileAtomic(file, png);
   out.note(`wrote ${file}`);
 }
 

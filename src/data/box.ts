@@ -20,3 +20,12 @@ export interface Size {
   readonly width: number;
   readonly height: number;
 }
+
+/** What is wrong with a box in an image of `size`, in words that follow "box"; null where nothing is. */
+export function boxProblem({ x1, y1, x2, y2 }: PixelBox, { width, height }: Size): string | null {
+  const corners = `[${x1}, ${y1}, ${x2}, ${y2}]`;
+  if (![x1, y1, x2, y2].every(Number.isFinite)) return `${corners} is no box`;
+  if (x1 >= x2 || y1 >= y2) return `${corners} is inverted or empty`;
+  if (x1 >= 0 && y1 >= 0 && x2 <= width && y2 <= height) return null;
+  return `${corners} leaves the image of ${width} x ${height} pixels`;
+}

@@ -1,4 +1,6 @@
 /** Records and their views by dataset and row, with a bounded memory of those seen lately. */
+import { GroundError } from '../errors.ts';
+import { boxProblem } from './box.ts';
 import type { Views } from './image.ts';
 import { Lru } from './lru.ts';
 import { errorAt } from './naming.ts';
@@ -87,7 +89,9 @@ export class RowReader {
 
   async #readRecord(row: number): Promise<ImageRecord> {
     try {
-      return await this.#source.read(row);
+      const record = await this.#source.read(row);
+      checkBoxes(record);
+      return record;
     } catch (thrown) {
       this.#held.delete(row);
       throw errorAt(`${this.dataset}, ${this.place(row)}`, thrown);
@@ -97,4 +101,15 @@ export class RowReader {
 
 function withoutImage({ image: _, ...record }: ImageRecord): Annotations {
   return record;
+}
+
+/** A box outside the image would be cut at its edge and teach a wrong place. Throws `data` with the object's number. */
+function checkBoxes(record: ImageRecord): void {
+  for (const [i, { box }] of record.objects.entries()) {
+    const wrong = boxProblem(box, record);
+    if (wrong === null) continue;
+    throw new GroundError('data', `${record.id}, object ${i}: box ${wrong}`, {
+      hint: '`ground data validate` lists every such box; mend the annotations and build the dataset again',
+    });
+  }
 }

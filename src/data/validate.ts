@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import sharp from 'sharp';
 import { messageOf } from '../errors.ts';
-import type { PixelBox } from './box.ts';
+import { boxProblem, type PixelBox } from './box.ts';
 import { checkSize, openDataset } from './dataset.ts';
 import { inOrder } from './in-order.ts';
 import { MANIFEST_FILE, readManifest, type ShardEntry } from './manifest.ts';
@@ -151,17 +151,14 @@ async function problemOfImage({ image, width, height }: ImageRecord): Promise<st
 
 function problemsOfObject(object: ObjectAnnotation, { width, height }: ImageRecord): string[] {
   const { box, mask } = object;
+  const wrong = boxProblem(box, { width, height });
   const problems = [
     problemOfText('label', object.label),
     problemOfText('phrase', object.phrase),
     ...object.attributes.map((word, i) => problemOfText(`attribute ${i}`, word)),
   ];
-  const corners = `[${box.x1}, ${box.y1}, ${box.x2}, ${box.y2}]`;
-  if (![box.x1, box.y1, box.x2, box.y2].every(Number.isFinite)) problems.push(`box ${corners} is no box`);
-  else if (box.x1 >= box.x2 || box.y1 >= box.y2) problems.push(`box ${corners} is inverted or empty`);
-  else if (box.x1 < 0 || box.y1 < 0 || box.x2 > width || box.y2 > height) {
-    problems.push(`box ${corners} leaves the image of ${width} x ${height} pixels`);
-  } else if (mask) problems.push(problemOfMask(object, width, height));
+  if (wrong !== null) problems.push(`box ${wrong}`);
+  else if (mask) problems.push(problemOfMask(object, width, height));
   return problems.filter(problem => problem !== null);
 }
 

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
+import { GroundError } from '../errors.ts';
 import { Ferret } from '../models/ferret.ts';
 import { loadCheckpoint } from '../train/checkpoint.ts';
 import type { Recipe } from '../train/recipe.ts';
@@ -43,7 +44,11 @@ export async function loadForInference(
     loadWeights(model.parameters, weights, resolved.path);
   } catch (thrown) {
     model.parameters.dispose();
-    throw thrown;
+    if (!(thrown instanceof GroundError) || thrown.code !== 'model') throw thrown;
+    throw new GroundError('model', thrown.message, {
+      hint: 'its model.safetensors belongs to another model than its model.json: use another checkpoint',
+      cause: thrown,
+    });
   }
   return {
     model,

@@ -96,20 +96,22 @@ function groundingPieces(groundingPrompt: string): Piece[] {
   });
 }
 
+const PIXELS = 'coordinates are pixels of the image, x to the right and y down';
+
 /** Throws GroundError 'usage' where a point or a box does not lie in the image, corners in order. */
 function checkInside(region: Region, { width, height }: Size): void {
   const image = `the image of ${width}x${height} pixels`;
   if (region.kind === 'point') {
     const { x, y } = region.point;
     if (x >= 0 && y >= 0 && x < width && y < height) return;
-    throw new GroundError('usage', `point ${x},${y} lies outside ${image}`);
+    throw new GroundError('usage', `point ${x},${y} lies outside ${image}`, { hint: PIXELS });
   }
   if (region.kind !== 'box') return;
   const { x1, y1, x2, y2 } = region.box;
   const box = `box ${x1},${y1},${x2},${y2}`;
   if (x1 < 0 || y1 < 0 || x2 > width || y2 > height) {
     throw new GroundError('usage', `${box} reaches outside ${image}`, {
-      hint: 'coordinates are pixels of the image, x to the right and y down',
+      hint: PIXELS,
     });
   }
   if (x1 >= x2 || y1 >= y2) {

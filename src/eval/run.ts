@@ -1,5 +1,5 @@
 /** Scores a model on a dataset: asks, compares, and measures how much of it the model owes to the image. */
-import type { PixelBox } from '../data/box.ts';
+import { boxProblem, type PixelBox } from '../data/box.ts';
 import type { Truth } from '../data/conversation.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { piecesText } from '../data/render.ts';
@@ -161,6 +161,8 @@ async function prepare(
   { record, conversation }: Question,
   context: SampleContext,
 ): Promise<{ sample: Sample; prompt: Sample } | { reason: string }> {
+  const wrong = record.objects.flatMap(({ box }) => boxProblem(box, record) ?? [])[0];
+  if (wrong !== undefined) return { reason: `box ${wrong}` };
   try {
     const sample = await prepareSample(record, conversation, context);
     const rendered = renderOf(conversation, record, context, true);

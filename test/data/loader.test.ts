@@ -244,14 +244,14 @@ describe('the loader', () => {
     await expect(loader.next()).rejects.toThrow(message);
   });
 
-  it('names dataset, shard and row of a region outside its image, and of a text that cannot be rendered', async () => {
+  it('names dataset, shard and row of a box outside its image, and of a text that cannot be rendered', async () => {
     const astray = records.map(record => ({
       ...record,
       objects: record.objects.map(({ mask: _, ...object }) => ({ ...object, box: box(200, 200, 210, 210) })),
     }));
     const regions = await openLoader(optionsOf({ tasks: ['dense-referring'], from: astray }));
     await expect(regions.next()).rejects.toThrow(
-      /^memory: memory:\d#dense-referring: a (box|point) region lies outside/,
+      /^memory, memory:\d: record-\d, object 0: box \[200, 200, 210, 210\] leaves the image of \d+ x \d+/,
     );
     const spoilt = records.map(record => ({ ...record, captions: ['a </s>'] }));
     const texts = await openLoader(optionsOf({ tasks: ['caption'], from: spoilt }));

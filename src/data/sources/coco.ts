@@ -1,5 +1,5 @@
 /** COCO annotations (and those of LVIS, Objects365 and others in the same form) as image records. */
-import { access, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import sharp from 'sharp';
 import { errorCode, ioError } from '../../atomic.ts';
@@ -62,7 +62,7 @@ export function readCoco(options: CocoOptions): CocoReader {
   const limit = options.limit ?? Number.POSITIVE_INFINITY;
   let reading: Promise<CocoIndex> | undefined;
   const index = () => {
-    reading ??= readCocoFiles(options, tallyOf(report.skipped));
+    reading ??= requireFolder(options.images).then(() => readCocoFiles(options, tallyOf(report.skipped)));
     return reading;
   };
   return {
@@ -77,7 +77,7 @@ export function readCoco(options: CocoOptions): CocoReader {
         const record = await recordOf(image, known, options, report);
         if (record) yield record;
       }
-      if (report.images === 0) await explainEmpty(known, options.images, report);
+      if (report.images === 0) throw noImages(known, options.images, report);
     },
   };
 }
@@ -123,6 +123,12 @@ async function recordOf(
   };
 }
 
+async function requireFolder(folder: string): Promise<void> {
+  await readdir(folder).catch(thrown => {
+    throw ioError(thrown, 'read the image folder', folder);
+  });
+}
+
 /** The file, looked for under its name and, where that is a path, under its last part; null where there is none. */
 async function readImage(folder: string, file: string): Promise<Uint8Array | null> {
   for (const path of new Set([join(folder, file), join(folder, basename(file))])) {
@@ -145,13 +151,10 @@ async function sizeOf(bytes: Uint8Array): Promise<Size | null> {
   }
 }
 
-async function explainEmpty(index: CocoIndex, folder: string, report: CocoReport): Promise<void> {
-  await access(folder).catch(thrown => {
-    throw ioError(thrown, 'read the image folder', folder);
-  });
+function noImages(index: CocoIndex, folder: string, report: CocoReport): GroundError {
   const reasons = Object.entries(report.skipped).map(([reason, count]) => `${reason}: ${count}`);
   const example = index.images[0] ? `, the first is ${index.images[0].file}` : '';
-  throw new GroundError(
+  return new GroundError(
     'data',
     `none of the ${index.images.length} annotated images could be used from ${folder} (${reasons.join('; ')})`,
     { hint: `--images must name the folder that holds the files the annotations list${example}` },
