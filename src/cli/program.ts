@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   train: () => import('./train.ts'),
   eval: () => import('./eval.ts'),
   predict: () => import('./predict.ts'),
+  import: () => import('./import.ts'),
   export: () => import('./export.ts'),
   checkpoints: () => import('./checkpoints.ts'),
   config: () => import('./config.ts'),

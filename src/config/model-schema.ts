@@ -70,6 +70,10 @@ const llm = section({
   rope_theta: positive().default(10000).describe('Base of the rotary position embedding.'),
   hidden_act: activation('silu'),
   attention_bias: flag().default(false).describe('Biases on queries, keys and values (Qwen2).'),
+  attention_output_bias: flag()
+    .exactOptional()
+    .describe('A bias on the output of attention, too (Llama with attention_bias). Default: false.'),
+  mlp_bias: flag().exactOptional().describe('Biases in the feed-forward blocks (Llama). Default: false.'),
   tie_word_embeddings: flag().default(false).describe('The output layer is the embedding, transposed.'),
   max_position_embeddings: whole(1).describe('Longest sequence that the model was made for.'),
 }).transform(

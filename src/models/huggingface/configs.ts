@@ -99,12 +99,9 @@ export function hasMaskToken(folder: HuggingFaceFolder): boolean {
 export function llamaConfig(folder: HuggingFaceFolder): LlamaConfig {
   const reader = readerOf(folder, 'language model', ['llama', 'qwen2']);
   const qwen = folder.config.model_type === 'qwen2';
-  if (!qwen) {
-    reader.only('attention_bias', false, 'a Llama whose projections have biases is not supported');
-    reader.only('mlp_bias', false, 'a Llama whose projections have biases is not supported');
-  } else {
-    reader.only('use_sliding_window', false, 'attention sees the whole sequence');
-  }
+  if (qwen) reader.only('use_sliding_window', false, 'attention sees the whole sequence');
+  // Llama's switch is for all four projections, Qwen2 always has it on three.
+  const biases = !qwen && reader.flag('attention_bias', false);
   const heads = reader.whole('num_attention_heads', 32);
   const width = reader.whole('hidden_size', 4096);
   return {
@@ -118,7 +115,9 @@ export function llamaConfig(folder: HuggingFaceFolder): LlamaConfig {
     rms_norm_eps: reader.positive('rms_norm_eps', 1e-6),
     rope_theta: ropeTheta(reader),
     hidden_act: reader.activation('hidden_act', 'silu'),
-    attention_bias: qwen,
+    attention_bias: qwen || biases,
+    ...(biases ? { attention_output_bias: true } : {}),
+    ...(!qwen && reader.flag('mlp_bias', false) ? { mlp_bias: true } : {}),
     tie_word_embeddings: reader.flag('tie_word_embeddings', false),
     max_position_embeddings: reader.whole('max_position_embeddings', qwen ? 32768 : 2048),
   };
