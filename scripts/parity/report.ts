@@ -49,8 +49,10 @@ export async function reportCase(dir: string, engine: string): Promise<CaseRepor
 function summarize(name: string, engine: string, comparisons: readonly Comparison[]): CaseReport {
   const compared = comparisons.filter(c => c.skipped === undefined);
   const share = (c: Comparison): number => (c.error === 0 ? 0 : c.error / c.allowed);
-  const [closest] = [...compared].sort((a, b) => share(b) - share(a));
-  const failures = compared.filter(c => !c.passes).sort((a, b) => share(b) - share(a));
+  const byShare = [...compared].sort((a, b) => share(b) - share(a));
+  // What is zero in exact arithmetic has no relative tolerance to show.
+  const closest = byShare.find(c => c.relativeAllowed > 0) ?? byShare[0];
+  const failures = byShare.filter(c => !c.passes);
   return {
     case: name,
     engine,

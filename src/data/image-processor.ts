@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { GroundError } from '../errors.ts';
 import type { Size } from './box.ts';
-import { CLIP_NORMALISATION, type Normalisation, normaliseInto } from './image.ts';
+import { CLIP_NORMALISATION, type Normalisation } from './image.ts';
 import { type FilterName, type Rgb, resize } from './resample.ts';
 
 /** What a processor does to an image, in this order. */
@@ -14,8 +14,8 @@ export interface ImageProcessor {
   readonly resize: { readonly to: Size | number; readonly filter: FilterName } | null;
   /** The middle of the image, black around it where it is smaller; null keeps all. */
   readonly crop: Size | null;
-  /** (pixel / 255 - mean) / std; rescaling and normalising as one. */
-  readonly normalisation: Normalisation;
+  /** What each 8-bit level of red, green and blue becomes: rescaling and normalising as one table [256] each. */
+  readonly levels: readonly [Float32Array, Float32Array, Float32Array];
 }
 
 /** An image as a vision tower reads it: 8-bit planes [3, height, width] and the same normalised. */
@@ -73,7 +73,7 @@ export function imageProcessorOf(json: unknown, file: string): ImageProcessor {
   return {
     resize: config.do_resize ? { to: shapeOf(config.size), filter } : null,
     crop: config.do_center_crop ? squareOf(shapeOf(config.crop_size)) : null,
-    normalisation: normalisationOf(config),
+    levels: levelsOf(config),
   };
 }
 
@@ -86,27 +86,25 @@ function squareOf(shape: Size | number): Size {
   return typeof shape === 'number' ? { width: shape, height: shape } : shape;
 }
 
-/** pixel · factor, then (x - mean) / std, as one normalisation of pixel / 255. */
-function normalisationOf(config: z.infer<typeof configSchema>): Normalisation {
-  const levels = 255 * (config.do_rescale ? config.rescale_factor : 1);
-  const mean: Normalisation['mean'] = config.do_normalize ? config.image_mean : [0, 0, 0];
-  const std: Normalisation['std'] = config.do_normalize ? config.image_std : [1, 1, 1];
-  const scaled = ([r, g, b]: Normalisation['mean']): Normalisation['mean'] => [
-    r / levels,
-    g / levels,
-    b / levels,
-  ];
-  return { mean: scaled(mean), std: scaled(std) };
+/** The value of each 8-bit level in each channel, rounded to float32 after every step as the reference does. */
+function levelsOf(config: z.infer<typeof configSchema>): ImageProcessor['levels'] {
+  const { do_rescale, rescale_factor, do_normalize, image_mean, image_std } = config;
+  const channel = (c: 0 | 1 | 2): Float32Array =>
+    Float32Array.from({ length: 256 }, (_, level) => {
+      const value = Math.fround(do_rescale ? level * rescale_factor : level);
+      if (!do_normalize) return value;
+      return Math.fround(value - Math.fround(image_mean[c])) / Math.fround(image_std[c]);
+    });
+  return [channel(0), channel(1), channel(2)];
 }
 
 /** Applies a processor to decoded pixels. */
 export function processImage(image: Rgb, processor: ImageProcessor): ProcessedImage {
-  const { resize: resizing, crop, normalisation } = processor;
+  const { resize: resizing, crop, levels } = processor;
   const resized = resizing === null ? image : resize(image, targetOf(image, resizing.to), resizing.filter);
   const { width, height } = crop ?? resized;
   const planes = planesOf(resized, { width, height });
-  const values = new Float32Array(planes.length);
-  normaliseInto(values, 0, planes, width * height, normalisation);
+  const values = Float32Array.from(planes, (level, i) => levels[Math.floor(i / (width * height))]![level]!);
   return { width, height, planes, values };
 }
 
