@@ -41,6 +41,9 @@ const schedule = section({
 const batch = section({
   samples: whole(1).describe('Samples in one forward pass.'),
   accumulate: whole(1).default(1).describe('Forward passes before one update.'),
+  contrastive: whole(1)
+    .exactOptional()
+    .describe("Images of a contrastive batch, each other's negatives (default: as many as samples)."),
 });
 
 const evaluation = section({

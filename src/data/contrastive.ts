@@ -4,21 +4,22 @@
  */
 import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
-import type { Random } from '../random.ts';
+import { Random } from '../random.ts';
 import type { ContrastiveBatch, Floats, Ints } from './batch.ts';
 import type { PixelBox } from './box.ts';
 import { bucketSize } from './buckets.ts';
 import { addRows, ints, pixels } from './collate.ts';
 import type { Views } from './image.ts';
 import { mergedRow, type PatchLayout, patchLayout, tileCountOf } from './maps.ts';
-import type { Annotations, ObjectAnnotation } from './record.ts';
+import { type Annotations, describeObject } from './record.ts';
 import { distinct } from './regions.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** The texts of one record and the boxes its phrases name. */
 export interface Pairs {
   readonly caption: string;
-  readonly phrases: readonly { readonly text: string; readonly box: PixelBox }[];
+  /** Objects, in full ("small red striped circle") and by their label alone. */
+  readonly phrases: readonly { readonly text: string; readonly label: string; readonly box: PixelBox }[];
 }
 
 export interface ContrastiveSample {
@@ -46,20 +47,16 @@ export function pairsOf(record: Annotations, maxObjects: number, random: Random)
       ? objects
       : distinct(objects.length, maxObjects, random).map(i => objects[i]!);
   const caption = captions.length > 0 ? random.pick(captions) : objects.map(o => o.phrase).join(', ');
-  return { caption, phrases: kept.map(object => ({ text: describe(object), box: object.box })) };
+  return {
+    caption,
+    phrases: kept.map(object => ({ text: describeObject(object), label: object.label, box: object.box })),
+  };
 }
 
 /**
- * Everything known of an object in words: its attributes and label ("small red striped circle"). A phrase that only
- * tells it from the others in its image ("circle") would say too little about what it looks like.
- */
-function describe({ attributes, label, phrase }: ObjectAnnotation): string {
-  return attributes.length === 0 ? phrase : [...attributes, label].join(' ');
-}
-
-/**
- * The batch of B samples. Captions and phrases are `<s> … </s>` padded with `</s>` to one length L. Throws `config`
- * when the model has no text tower.
+ * The batch of B samples. Captions and phrases are `<s> … </s>` padded with `</s>` to one length L. Every other batch
+ * (drawn by its samples) names objects by their label alone: full descriptions are told apart by colour long before
+ * anybody has to look at the shape. Throws `config` when the model has no text tower.
  */
 export function collateContrastive(
   samples: readonly ContrastiveSample[],
@@ -76,7 +73,10 @@ export function collateContrastive(
   const longest = tower.max_position_embeddings;
   const encode = (text: string): number[] => captionIds(text, tokenizer, longest);
   const captions = samples.map(sample => encode(sample.pairs.caption));
-  const phrases = samples.flatMap(sample => sample.pairs.phrases.map(phrase => encode(phrase.text)));
+  const byLabel = new Random('naming', ...samples.map(sample => sample.id)).next() < 0.5;
+  const phrases = samples.flatMap(sample =>
+    sample.pairs.phrases.map(({ text, label }) => encode(byLabel ? label : text)),
+  );
   const length = Math.min(
     bucketSize(Math.max(...[...captions, ...phrases].map(p => p.length)), 8, 4),
     longest,

@@ -70,7 +70,7 @@ export async function decodeImage(input: ImageInput): Promise<Rgb> {
     decoded = await decode(true);
     if (decoded.width !== input.width && decoded.width === input.height) decoded = await decode(false);
   } catch (cause) {
-    throw new GroundError('data', `image ${input.id} cannot be decoded: ${messageOf(cause)}`, {
+    throw new GroundError('data', `image ${input.id} cannot be decoded: ${reasonOf(cause)}`, {
       hint: '`ground data validate` lists every damaged image; remove it or build the dataset again',
       cause,
     });
@@ -93,11 +93,16 @@ export async function imageInputOf(bytes: Uint8Array, id: string): Promise<Image
     const { autoOrient } = await sharp(bytes).metadata();
     return { id, image: bytes, width: autoOrient.width, height: autoOrient.height };
   } catch (cause) {
-    throw new GroundError('data', `${id} is no image: ${messageOf(cause)}`, {
+    throw new GroundError('data', `${id} is no image: ${reasonOf(cause)}`, {
       hint: 'give a JPEG, PNG or WebP file',
       cause,
     });
   }
+}
+
+/** The decoder's complaint: it repeats itself on further lines. */
+function reasonOf(thrown: unknown): string {
+  return messageOf(thrown).split('\n')[0] ?? '';
 }
 
 /** The views of a decoded image; without `tiles` the grid is still chosen but nothing is cut. */

@@ -32,7 +32,11 @@ export interface LoaderStage {
     readonly max_records?: number;
     readonly vary?: boolean;
   }[];
-  readonly batch: { readonly samples: number; readonly accumulate: number };
+  readonly batch: {
+    readonly samples: number;
+    readonly accumulate: number;
+    readonly contrastive?: number;
+  };
   readonly seed: number;
 }
 
@@ -229,7 +233,8 @@ export class Producer {
   async #contrastive(): Promise<Batch> {
     const { maxObjects = 10, stage, model } = this.#options;
     const drawn: (Drawn & Pick<ContrastiveSample, 'pairs'>)[] = [];
-    for (let i = 0; i < stage.batch.samples; i++) {
+    const { samples: size, contrastive = size } = stage.batch;
+    for (let i = 0; i < contrastive; i++) {
       const sample = await this.#draw('contrastive', candidate => {
         const random = new Random(candidate.seed, 'contrastive', candidate.id);
         const pairs = pairsOf(candidate.row.record, maxObjects, random);

@@ -55,3 +55,15 @@ export function isNamedAlone(
       (other.phrase !== object.phrase && !(object.phrase === object.label && other.label === object.label)),
   );
 }
+
+/**
+ * Everything known of an object in words: its attributes and label ("small red striped circle"). A phrase that only
+ * tells it from the others in its image ("circle") would say too little about what it looks like.
+ */
+export function describeObject({
+  attributes,
+  label,
+  phrase,
+}: Pick<ObjectAnnotation, 'attributes' | 'label' | 'phrase'>): string {
+  return attributes.length === 0 ? phrase : [...attributes, label].join(' ');
+}

@@ -50,7 +50,12 @@ export interface StageRecipe {
   /** Text appended to a question whose answer should carry boxes ('' for none). */
   readonly grounding_prompt: string;
   readonly data: readonly DataSource[];
-  readonly batch: { readonly samples: number; readonly accumulate: number };
+  readonly batch: {
+    readonly samples: number;
+    readonly accumulate: number;
+    /** Images of a contrastive batch, whose samples are each other's negatives; `samples` where absent. */
+    readonly contrastive?: number;
+  };
   readonly steps: number;
   readonly seed: number;
   readonly log: { readonly every: number };

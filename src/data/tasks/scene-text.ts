@@ -1,7 +1,11 @@
+import type { Random } from '../../random.ts';
 import { boxPiece, type Piece, type Round, textPiece } from '../conversation.ts';
-import type { ObjectAnnotation } from '../record.ts';
-import type { Task } from './context.ts';
+import { type Annotations, describeObject, type ObjectAnnotation } from '../record.ts';
+import { caption } from './caption.ts';
+import type { Task, TaskContext } from './context.ts';
 import { COUNT_QUESTIONS } from './count.ts';
+import { denseDetection } from './dense-detection.ts';
+import { denseReferring } from './dense-referring.ts';
 import { countBy, pluralOf, singleObjects, someObjects, uniquelyNamed } from './objects.ts';
 import { REC_QUESTIONS } from './rec.ts';
 import { REG_QUESTIONS } from './reg.ts';
@@ -11,17 +15,47 @@ import { phrase } from './template.ts';
 export const SCENE_INTRODUCTION = 'The image shows {objects}. ';
 
 /**
- * No image: the objects and their boxes are told in words, then asked for with the questions of rec, reg, roc and
- * count. It teaches the language model to retrieve and to copy from its own context before it has eyes.
+ * No image: the objects and their boxes are told in words, then asked for as other tasks ask when there is an image.
+ * It teaches the language model to retrieve and to copy from its own context, and the form of all answers, before it
+ * has eyes. One conversation in four writes a caption, one in four answers a dense task.
  */
 export const sceneText: Task = (record, context, random) => {
   const told = random.shuffle(someObjects(singleObjects(record.objects), context.maxObjects, random));
   if (told.length === 0) return null;
-  const unique = uniquelyNamed(told);
+  const form = random.pick(['questions', 'questions', 'caption', 'dense'] as const);
+  // A caption speaks of colours and textures that the shortest phrase leaves out.
+  const inFull = form === 'caption' || random.next() < 0.5;
   const objects = told.flatMap((object, i): Piece[] => [
-    textPiece(`${i === 0 ? '' : ', '}${object.phrase} `),
+    textPiece(`${i === 0 ? '' : ', '}${inFull ? describeObject(object) : object.phrase} `),
     boxPiece(object.box),
   ]);
+  const borrowed = form === 'questions' ? null : borrow(form, { ...record, objects: told }, context, random);
+  const [first, ...rest] = (borrowed ?? questions(told, context, random)) as [Round, ...Round[]];
+  const introduction = phrase([SCENE_INTRODUCTION], { objects }, context, random);
+  return {
+    task: 'scene-text',
+    image: false,
+    rounds: [{ ...first, question: [...introduction, ...first.question] }, ...rest],
+  };
+};
+
+/** The rounds of an image task, its regions as boxes in words. Null where the record cannot serve it. */
+function borrow(
+  form: 'caption' | 'dense',
+  record: Annotations,
+  context: TaskContext,
+  random: Random,
+): Round[] | null {
+  const task = form === 'caption' ? caption : random.pick([denseDetection, denseReferring]);
+  const conversation = task(record, { ...context, regionKind: 'box' }, random);
+  const inWords = (piece: Piece): Piece =>
+    piece.kind === 'region' && piece.region.kind === 'box' ? boxPiece(piece.region.box) : piece;
+  return conversation?.rounds.map(round => ({ ...round, question: round.question.map(inWords) })) ?? null;
+}
+
+/** Questions of rec, reg, roc and count about the objects told. */
+function questions(told: readonly ObjectAnnotation[], context: TaskContext, random: Random): Round[] {
+  const unique = uniquelyNamed(told);
   const labels = [...new Set([...told.map(object => object.label), ...context.labels])];
   const counts = countBy(told.map(object => object.label));
   const ask = (object: ObjectAnnotation): Round => {
@@ -60,12 +94,5 @@ export const sceneText: Task = (record, context, random) => {
       truth: { label: object.label, distractor: wrong },
     };
   };
-  const rounds = Array.from({ length: context.rounds }, (_, i) => ask(told[i % told.length]!));
-  const [first, ...rest] = rounds as [Round, ...Round[]];
-  const introduction = phrase([SCENE_INTRODUCTION], { objects }, context, random);
-  return {
-    task: 'scene-text',
-    image: false,
-    rounds: [{ ...first, question: [...introduction, ...first.question] }, ...rest],
-  };
-};
+  return Array.from({ length: context.rounds }, (_, i) => ask(told[i % told.length]!));
+}
