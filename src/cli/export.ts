@@ -2,7 +2,8 @@ import { createRequire } from 'node:module';
 import { relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { ExportReport } from '../export/ferret.ts';
-import { type ModelOptions, openModel, withModel } from './model.ts';
+import type { ExportDtype } from '../export/huggingface.ts';
+import { type ModelOptions, modelPath, openModel, withModel } from './model.ts';
 import { type CommonOptions, type EngineOptions, wholeNumber, withCommon, withEngine } from './options.ts';
 import { createOutput, type Output } from './output.ts';
 
@@ -13,11 +14,27 @@ interface OnnxOptions extends CommonOptions, EngineOptions, ModelOptions {
   readonly check: boolean;
 }
 
-/** Adds `ground export onnx`. */
+interface SafetensorsOptions extends CommonOptions, ModelOptions {
+  readonly out: string;
+  readonly dtype: ExportDtype;
+}
+
+/** Adds `ground export onnx` and `ground export safetensors`. */
 export function register(program: Command): void {
-  const command = program
-    .command('export')
-    .description('write a trained model for other runtimes')
+  const parent = program.command('export').description('write a trained model for other runtimes');
+  const safetensors = parent
+    .command('safetensors')
+    .description('Hugging Face folders that load in transformers: clip, dinov2, llm; and ferret, the rest')
+    .requiredOption('--out <dir>', 'the folder to write; an earlier export there is replaced')
+    .addOption(
+      new Option('--dtype <dtype>', 'source: as the checkpoint has them')
+        .choices(['source', 'float32', 'bfloat16', 'float16'])
+        .default('source'),
+    );
+  withCommon(withModel(safetensors)).action((options: SafetensorsOptions) =>
+    exportSafetensors(options, createOutput(options)),
+  );
+  const command = parent
     .command('onnx')
     .description('the whole network as ONNX, compared with the model in onnxruntime before it appears')
     .requiredOption('--out <dir>', 'the folder to write; an earlier export there is replaced')
@@ -54,6 +71,24 @@ async function exportOnnx(options: OnnxOptions, out: Output): Promise<void> {
   } finally {
     loaded.dispose();
   }
+}
+
+async function exportSafetensors(options: SafetensorsOptions, out: Output): Promise<void> {
+  const { resolveCheckpoint } = await import('../train/rundir.ts');
+  const { exportHuggingFace } = await import('../export/huggingface.ts');
+  const { path, warnings } = await resolveCheckpoint(modelPath(options));
+  for (const warning of warnings) out.note(`warning: ${warning}`);
+  const report = await exportHuggingFace({
+    checkpoint: path,
+    out: resolve(options.out),
+    dtype: options.dtype,
+  });
+  out.line(`${relative('.', report.out) || '.'}: from ${relative('.', path) || '.'}`);
+  out.table(
+    ['folder', 'tensors', 'MB', 'stored as'],
+    report.folders.map(f => [f.folder, f.tensors, (f.bytes / 1e6).toFixed(1), f.dtypes.join(' ')]),
+  );
+  out.result(report);
 }
 
 function show(report: ExportReport, out: Output): void {

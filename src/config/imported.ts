@@ -49,7 +49,7 @@ export async function writeImportedRecipe(options: {
     if (earlier === undefined || Number(earlier) < stage) doc.set('from', out);
     if (model.pretraining === undefined && doc.hasIn(['model', 'pretraining']))
       doc.deleteIn(['model', 'pretraining']);
-    await writeFileAtomic(join(out, name), doc.toString({ lineWidth: 0 }));
+    await writeFileAtomic(join(out, name), doc.toString({ lineWidth: 0, flowCollectionPadding: false }));
     written.push(name);
   }
   return written;
