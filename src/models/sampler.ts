@@ -1,5 +1,6 @@
 import { gatherRows } from '../engine/ops.ts';
 import * as tf from '../engine/tf.ts';
+import { relu } from '../nn/activation.ts';
 import { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import type { Scope } from '../nn/parameter.ts';
@@ -74,7 +75,7 @@ class SamplerBlock {
         tf.reshape(fromDifference, [count, k, width]),
         tf.reshape(fromAnchor, [count, 1, width]),
       );
-      const normed = this.#norm.apply(tf.reshape(tf.relu(both), [count * k, width]));
+      const normed = this.#norm.apply(tf.reshape(relu(both), [count * k, width]));
       return tf.reshape(normed, [count, k, width]);
     });
   }

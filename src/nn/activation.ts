@@ -26,6 +26,18 @@ function sigmoidLinearSlope(z: tf.Tensor, gate: tf.Tensor): tf.Tensor {
   return tf.mul(gate, tf.add(tf.mul(z, tf.sub(1, gate)), 1));
 }
 
+/** max(x, 0). tfjs's own gradient of it takes three operations and a constant of zeros as large as x. */
+export function relu<T extends tf.Tensor>(x: T): T {
+  return fused<T>(
+    [x],
+    () => {
+      const y = tf.relu(x);
+      return { value: y, saved: [y] };
+    },
+    (dy, saved) => [tf.mul(dy, tf.cast(tf.greater(saved[0] as tf.Tensor, 0), 'float32'))],
+  );
+}
+
 /** x · Φ(x) with the exact normal distribution function (not the tanh approximation). */
 export function gelu(x: tf.Tensor2D): tf.Tensor2D {
   return fused(
@@ -77,7 +89,7 @@ export function activate(name: ActivationName, x: tf.Tensor2D): tf.Tensor2D {
     case 'gelu_pytorch_tanh':
       return geluTanh(x);
     case 'relu':
-      return tf.relu(x);
+      return relu(x);
     default:
       throw new GroundError('model', `activation "${String(name)}" is not known`);
   }

@@ -59,11 +59,34 @@ export function planTraining(
     const matrices = parameters.filter(p => p.shape.length >= 2);
     const vectors = parameters.filter(p => p.shape.length < 2);
     return [
-      { group: entry, peakLr, weightDecay: stage.optimizer.weight_decay, parameters: matrices },
-      { group: entry, peakLr, weightDecay: 0, parameters: vectors },
-    ].filter(bank => bank.parameters.length > 0);
+      ...inBanks(matrices).map(bank => ({
+        group: entry,
+        peakLr,
+        weightDecay: stage.optimizer.weight_decay,
+        parameters: bank,
+      })),
+      ...inBanks(vectors).map(bank => ({ group: entry, peakLr, weightDecay: 0, parameters: bank })),
+    ];
   });
   return { banks, frozen, modules: summarize(tree, banks) };
+}
+
+/** Numbers in a bank, at most, where it has more than one parameter: an engine counts the length of a vector in 31 bits. */
+const BANK_SIZE = 2 ** 30;
+
+/** Parameters in order, cut where a bank would grow too large. */
+function inBanks(parameters: readonly Parameter[]): Parameter[][] {
+  const banks: Parameter[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const parameter of parameters) {
+    size += parameter.size;
+    if (size > BANK_SIZE) {
+      banks.push([]);
+      size = parameter.size;
+    }
+    banks.at(-1)?.push(parameter);
+  }
+  return banks;
 }
 
 /** The peak learning rate of an entry of `train`; throws when the recipe's map has none for it. */

@@ -13,8 +13,8 @@ export interface DryCallOfFunction {
   readonly inputBytes: number;
 }
 
-/** Constants up to this many numbers keep them: more than any axis list or shape needs. */
-const KEPT_VALUES = 64;
+/** Constants up to this many numbers keep them: more than any shape, list of axes or list of parts needs. */
+const KEPT_VALUES = 4096;
 
 /** Ids are never shared between bindings, so that one may stand before another. Far beyond what an addon counts to. */
 let nextId = 2 ** 40;

@@ -15,15 +15,19 @@ export interface DryEngine {
 /**
  * Runs `f` on kernels that compute the shapes of libtensorflow's tensors and nothing else, so that a model far larger
  * than memory can be stepped through. Values read back are zeros. libtensorflow need not be there. Whichever engine ran
- * before runs again afterwards; `f` must not await, and must not touch tensors from outside.
+ * before runs again afterwards; `f` must not await, and must not touch tensors from outside. `eagerOnly`: functions are not
+ * recorded, as on WebAssembly.
  */
-export async function dryRun<T>(f: (engine: DryEngine) => T): Promise<T> {
+export async function dryRun<T>(
+  f: (engine: DryEngine) => T,
+  options: { readonly eagerOnly?: boolean } = {},
+): Promise<T> {
   const [{ NodeJSKernelBackend: Backend }] = await Promise.all([
     import('@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js'),
     import('@tensorflow/tfjs-node-gpu/dist/register_all_kernels.js'),
   ]);
   const previous = tf.engine().backendName;
-  const binding = new DryBinding();
+  const binding = new DryBinding(options);
   const started = tf.findBackend('tensorflow') !== null;
   if (!started) {
     replaceSlowKernels();

@@ -1,0 +1,101 @@
+import type { Batch } from '../../data/batch.ts';
+import type { RecordedGraph } from '../../engine/compile.ts';
+import { tensorBytes } from '../../engine/dry/dtypes.ts';
+import { dryRun } from '../../engine/dry/run.ts';
+import { Ferret } from '../../models/ferret.ts';
+import { planTraining, type TrainingPlan } from '../freeze.ts';
+import type { Recipe } from '../recipe.ts';
+import { TrainStep } from '../step.ts';
+import { type GraphCost, graphCost, type Product, productsOf } from './cost.ts';
+import { type PeakMemory, peakMemory } from './liveness.ts';
+
+/** One function of a step: the gradients of a micro-batch, or the update. */
+export interface TracedFunction {
+  readonly kind: 'gradients' | 'update';
+  readonly cost: GraphCost;
+  readonly peak: PeakMemory;
+  /** Tensors alive around it when it is called: weights, moments, batch, gradients so far. Bytes. */
+  readonly around: number;
+  /** Ops of the graph, those that only rename included. */
+  readonly nodes: number;
+}
+
+/** What one step does, found without computing anything. */
+export interface TracedStep {
+  readonly training: TrainingPlan;
+  readonly functions: readonly TracedFunction[];
+  /** Matrix products of all functions by shape, largest share of the operations first. */
+  readonly products: readonly { readonly product: Product; readonly flops: number }[];
+  /** Most bytes alive between functions: where gradients of micro-batches are added. */
+  readonly between: number;
+  /** Bytes of one micro-batch's tensors. */
+  readonly batchBytes: number;
+  /** Bytes of gradients that reach the update. */
+  readonly gradientBytes: number;
+  /** Most bytes alive when nothing is recorded and each op frees what it can at once: the WebAssembly engine. */
+  readonly eagerPeak: number;
+}
+
+/**
+ * Runs one training step of `batches` on the shape-only engine: the very code that trains, so that its figures follow
+ * every change of the model. No weight is allocated.
+ */
+export async function traceStep(recipe: Recipe, batches: readonly Batch[]): Promise<TracedStep> {
+  const recorded = await run(recipe, batches, false);
+  const eager = await run(recipe, batches, true);
+  return { ...recorded, eagerPeak: eager.between };
+}
+
+async function run(
+  { model: config, stage }: Recipe,
+  batches: readonly Batch[],
+  eagerOnly: boolean,
+): Promise<Omit<TracedStep, 'eagerPeak'>> {
+  return dryRun(
+    ({ binding, tensor }) => {
+      const model = new Ferret(config);
+      for (const parameter of model.parameters.all) parameter.assign(tensor(parameter.shape));
+      const training = planTraining(model.parameters, stage, model.unused);
+      const step = new TrainStep(model, training, stage);
+      const standing = binding.liveBytes;
+      step.run(batches, 0);
+      const functions = binding.calls.map(({ graph, liveBytes }): TracedFunction => {
+        return {
+          kind: graph.key.startsWith('update') ? 'update' : 'gradients',
+          cost: graphCost(graph),
+          peak: peakMemory(graph),
+          around: liveBytes,
+          nodes: graph.nodes.length,
+        };
+      });
+      const result = {
+        training,
+        functions,
+        products: mergedProducts(binding.calls.map(call => call.graph)),
+        between: binding.peakBytes,
+        batchBytes: (binding.calls[0]?.liveBytes ?? standing) - standing,
+        gradientBytes: gradientBytes(binding.calls.find(call => !call.graph.key.startsWith('update'))?.graph),
+      };
+      step.dispose();
+      model.parameters.dispose();
+      return result;
+    },
+    { eagerOnly },
+  );
+}
+
+function gradientBytes(graph: RecordedGraph | undefined): number {
+  const results = new Set(graph?.outputNodes);
+  return (graph?.nodes ?? [])
+    .filter(node => results.has(node.name))
+    .reduce((sum, node) => sum + node.outputs.reduce((bytes, output) => bytes + tensorBytes(output), 0), 0);
+}
+
+function mergedProducts(graphs: readonly RecordedGraph[]): TracedStep['products'] {
+  const sums = new Map<string, { product: Product; flops: number }>();
+  for (const { product, flops } of graphs.flatMap(productsOf)) {
+    const key = JSON.stringify(product);
+    sums.set(key, { product, flops: (sums.get(key)?.flops ?? 0) + flops });
+  }
+  return [...sums.values()].sort((a, b) => b.flops - a.flops);
+}
