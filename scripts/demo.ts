@@ -35,7 +35,7 @@ function ground(args: readonly string[], capture = false): string {
 
 async function synth(dir: string, count: string, seed: string): Promise<void> {
   if (existsSync(`${dir}/manifest.json`)) return console.log(`\n${dir} is there already`);
-  ground(['data', 'synth', '--out', dir, '--count', count, '--seed', seed]);
+  ground(['data', 'synth', '--preset', 'easy', '--out', dir, '--count', count, '--seed', seed]);
 }
 
 const began = performance.now();
@@ -54,7 +54,7 @@ await val.close();
 await mkdir('exports', { recursive: true });
 await writeFile('exports/scene.png', scene.image);
 const phrase = scene.objects[0]?.phrase ?? 'object';
-const question = `What is the location of the ${phrase} in the image?`;
+const question = `What is the location of ${phrase} in the image?`;
 const predict = ['predict', '--run', options.run, '--image', 'exports/scene.png', '--prompt', question, '--ground'];
 ground([...predict, '--out', 'exports/answer.png', ...engine]);
 
