@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { startEngine } from '../src/engine/engine.ts';
-import { messageOf } from '../src/errors.ts';
+import { GroundError, messageOf } from '../src/errors.ts';
 import { type CaseReport, caseFolders, lineOf, reportCase } from './parity/report.ts';
 
 const USAGE = 'npm run parity -- DIR [--engine tensorflow|wasm|both] [--json]';
@@ -34,18 +34,28 @@ function argumentsOf() {
   return process.exit(2);
 }
 
-const { dir, engines, json } = argumentsOf();
-const folders = caseFolders(dir);
-const reports: CaseReport[] = [];
-for (const engine of engines) {
-  await startEngine({ engine, device: 'cpu' });
-  for (const folder of folders) {
-    const report = await reportCase(folder, engine);
-    reports.push(report);
-    if (!json) console.log(lineOf(report));
+/** All cases on all engines; whether all of them pass. */
+async function run({ dir, engines, json }: ReturnType<typeof argumentsOf>): Promise<boolean> {
+  const folders = caseFolders(dir);
+  const reports: CaseReport[] = [];
+  for (const engine of engines) {
+    await startEngine({ engine, device: 'cpu' });
+    for (const folder of folders) {
+      const report = await reportCase(folder, engine);
+      reports.push(report);
+      if (!json) console.log(lineOf(report));
+    }
   }
+  const failures = reports.filter(report => report.verdict === 'FAIL').length;
+  if (json) console.log(JSON.stringify(reports, null, 2));
+  else console.log(`${reports.length - failures} of ${reports.length} pass`);
+  return failures === 0;
 }
-const failures = reports.filter(report => report.verdict === 'FAIL').length;
-if (json) console.log(JSON.stringify(reports, null, 2));
-else console.log(`${reports.length - failures} of ${reports.length} pass`);
-process.exitCode = failures > 0 ? 1 : 0;
+
+try {
+  process.exitCode = (await run(argumentsOf())) ? 0 : 1;
+} catch (thrown) {
+  console.error(`error: ${messageOf(thrown)}`);
+  if (thrown instanceof GroundError && thrown.hint !== undefined) console.error(`hint: ${thrown.hint}`);
+  process.exitCode = thrown instanceof GroundError ? thrown.exitCode : 1;
+}

@@ -98,7 +98,10 @@ export class QFormer {
     return tf.tidy(() => {
       const each = input.queries.shape[0] / batch;
       const biases: QFormerBiases = {
-        tokens: text === undefined ? null : keyBias(tf.concat([tf.ones([batch, each]), text.visible], 1)),
+        tokens:
+          text === undefined
+            ? null
+            : keyBias(tf.concat([tf.ones([batch, each]), tf.cast(text.visible, 'float32')], 1)),
         encoder: input.encoderVisible === null ? null : keyBias(input.encoderVisible),
       };
       let state: QFormerState = {

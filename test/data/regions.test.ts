@@ -50,7 +50,7 @@ describe('points', () => {
   });
 
   it.each(['ferret-sampler', 'ferret-sampler-max'])("equal Apple's sampler in %s", name => {
-    const golden = readGolden(name);
+    const golden = readGolden(`parity/${name}`);
     const images = [0, 1, 2].flatMap(i => golden.get(`in.points.${i}`) ?? []);
     const pools: Float32Array[] = images.flatMap(({ data, shape: [regions = 0, count = 0] }) =>
       Array.from({ length: regions }, (_, r) =>
@@ -76,7 +76,7 @@ describe('points', () => {
   });
 
   it("on a map read what Apple's sampler reads, x along the width", () => {
-    const golden = readGolden('ferret-sampler');
+    const golden = readGolden('parity/ferret-sampler');
     const { data: points } = golden.get('in.points.0')!;
     const map = golden.get('in.feature_map.0')!.data;
     const want = golden.get('out.sampled_features')!.data;

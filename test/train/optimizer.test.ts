@@ -9,7 +9,7 @@ import { adamw, initialState, updateVector } from '../../src/train/optimizer.ts'
 import { scheduleFactor } from '../../src/train/schedule.ts';
 import { startTestEngine } from '../helpers/engine.ts';
 
-const FOLDER = new URL('../fixtures/optim/', import.meta.url);
+const FOLDER = new URL('../fixtures/parity/optim/', import.meta.url);
 
 interface Run {
   readonly steps: number;
