@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   setup: () => import('./setup.ts'),
   doctor: () => import('./doctor.ts'),
   data: () => import('./data.ts'),
+  plan: () => import('./plan.ts'),
   train: () => import('./train.ts'),
   eval: () => import('./eval.ts'),
   predict: () => import('./predict.ts'),

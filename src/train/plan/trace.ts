@@ -26,31 +26,29 @@ export interface TracedStep {
   readonly functions: readonly TracedFunction[];
   /** Matrix products of all functions by shape, largest share of the operations first. */
   readonly products: readonly { readonly product: Product; readonly flops: number }[];
-  /** Most bytes alive between functions: where gradients of micro-batches are added. */
+  /**
+   * Most bytes alive outside of functions: where gradients of micro-batches are added. On WebAssembly, which records
+   * none, the peak of the whole step.
+   */
   readonly between: number;
   /** Bytes of one micro-batch's tensors. */
   readonly batchBytes: number;
   /** Bytes of gradients that reach the update. */
   readonly gradientBytes: number;
-  /** Most bytes alive when nothing is recorded and each op frees what it can at once: the WebAssembly engine. */
-  readonly eagerPeak: number;
 }
+
+/** Which engine's memory is planned: only libtensorflow records its steps. */
+export type PlannedEngine = 'tensorflow' | 'wasm';
 
 /**
  * Runs one training step of `batches` on the shape-only engine: the very code that trains, so that its figures follow
  * every change of the model. No weight is allocated.
  */
-export async function traceStep(recipe: Recipe, batches: readonly Batch[]): Promise<TracedStep> {
-  const recorded = await run(recipe, batches, false);
-  const eager = await run(recipe, batches, true);
-  return { ...recorded, eagerPeak: eager.between };
-}
-
-async function run(
+export async function traceStep(
   { model: config, stage }: Recipe,
   batches: readonly Batch[],
-  eagerOnly: boolean,
-): Promise<Omit<TracedStep, 'eagerPeak'>> {
+  engine: PlannedEngine = 'tensorflow',
+): Promise<TracedStep> {
   return dryRun(
     ({ binding, tensor }) => {
       const model = new Ferret(config);
@@ -80,7 +78,7 @@ async function run(
       model.parameters.dispose();
       return result;
     },
-    { eagerOnly },
+    { eagerOnly: engine === 'wasm' },
   );
 }
 
