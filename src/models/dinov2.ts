@@ -137,7 +137,8 @@ export class Dinov2 {
   #embed(pixels: tf.Tensor4D): tf.Tensor2D {
     const { hidden_size: width, patch_size, num_register_tokens } = this.#config;
     const grid = gridOf(pixels, patch_size);
-    const positions = positionsFor(tf.squeeze(this.#positions.value, [0]), grid);
+    // Only the variant with registers antialiases in transformers.
+    const positions = positionsFor(tf.squeeze(this.#positions.value, [0]), grid, num_register_tokens > 0);
     const patches = this.#patch.apply(cutPatches(pixels, patch_size));
     const placed = tf.add<tf.Tensor3D>(
       tf.reshape(patches, [pixels.shape[0], grid.rows * grid.columns, width]),

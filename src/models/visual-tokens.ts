@@ -14,19 +14,20 @@ export function gridOf(pixels: tf.Tensor4D, patch: number): Grid {
 
 /**
  * Position embeddings of one image: `table` [1 + side², width] holds the class position and a square grid of patches,
- * which is resampled (bicubic, as transformers does it) where `grid` is another. -> class [1, width], patches
+ * which is resampled where `grid` is another: bicubic, with antialiasing where transformers does so. -> class [1, width], patches
  * [rows · columns, width].
  */
 export function positionsFor(
   table: tf.Tensor2D,
   grid: Grid,
+  antialias = false,
 ): { readonly first: tf.Tensor2D; readonly patches: tf.Tensor2D } {
   const [rows, width] = table.shape;
   const side = Math.round(Math.sqrt(rows - 1));
   const first = tf.slice(table, [0, 0], [1, width]);
   const patches = tf.slice(table, [1, 0], [rows - 1, width]);
   if (grid.rows === side && grid.columns === side) return { first, patches };
-  const weights = bicubicMatrix({ rows: side, columns: side }, grid);
+  const weights = bicubicMatrix({ rows: side, columns: side }, grid, antialias);
   const matrix = tf.tensor2d(weights, [grid.rows * grid.columns, side * side]);
   return { first, patches: tf.matMul(matrix, patches) };
 }
