@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { chooseGrid, type Grid, padInto } from '../../src/data/anyres.ts';
+import { chooseGrid, type Grid, padInto, squareAround, withoutPadding } from '../../src/data/anyres.ts';
 import { fixture } from './golden.ts';
 
 const singles = [1, 2, 3, 4, 5, 6].map((n): Grid => [1, n]);
@@ -79,5 +80,43 @@ describe('the grid of an image', () => {
       }
     }
     expect(compared).toBe(160);
+  });
+});
+
+describe('padding', () => {
+  const size = fc.record({
+    width: fc.integer({ min: 1, max: 3000 }),
+    height: fc.integer({ min: 1, max: 3000 }),
+  });
+
+  it('around a square is shared by both sides', () => {
+    fc.assert(
+      fc.property(size, image => {
+        const { canvas, left, top } = squareAround(image);
+        expect(canvas.width).toBe(canvas.height);
+        expect(Math.min(left, top)).toBe(0);
+        for (const rest of [canvas.width - image.width - 2 * left, canvas.height - image.height - 2 * top]) {
+          expect(rest === 0 || rest === 1).toBe(true);
+        }
+      }),
+    );
+  });
+
+  it('of a token map is symmetric and leaves at most one token more than the image covers', () => {
+    fc.assert(
+      fc.property(
+        size,
+        fc.integer({ min: 1, max: 96 }),
+        fc.integer({ min: 1, max: 96 }),
+        (image, width, height) => {
+          const part = withoutPadding(image, { width, height });
+          expect(2 * part.left + part.width).toBe(width);
+          expect(2 * part.top + part.height).toBe(height);
+          const scale = Math.min(width / image.width, height / image.height);
+          expect(part.width - Math.trunc(image.width * scale + 1e-9)).toBeLessThanOrEqual(1);
+          expect(part.height - Math.trunc(image.height * scale + 1e-9)).toBeLessThanOrEqual(1);
+        },
+      ),
+    );
   });
 });

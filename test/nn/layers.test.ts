@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import * as tf from '../../src/engine/tf.ts';
 import { causalBias, causalKeyBias, mergeHeads, splitHeads } from '../../src/nn/attention.ts';
 import { bicubicMatrix } from '../../src/nn/bicubic.ts';
-import { symmetricInfoNce, unitRows } from '../../src/nn/contrast.ts';
+import { sigmoidContrast, symmetricInfoNce, unitRows } from '../../src/nn/contrast.ts';
 import { Linear } from '../../src/nn/linear.ts';
 import { ParameterTree } from '../../src/nn/parameter.ts';
 import { cutPatches } from '../../src/nn/patches.ts';
@@ -187,6 +187,22 @@ describe('symmetricInfoNce', () => {
       );
       const [gradient] = tf.engine().gradients(() => tf.sum(unitRows(x)), [x]).grads;
       expect([...(gradient as tf.Tensor).dataSync()].every(Number.isFinite)).toBe(true);
+    });
+  });
+});
+
+describe('sigmoidContrast', () => {
+  it('asks every pair, and overflows on none', () => {
+    tf.tidy(() => {
+      expect(scalarOf(sigmoidContrast(tf.zeros([4, 4])))).toBeCloseTo(4 * Math.log(2), 5);
+      // Right by far, and wrong by far: 0, and the logits themselves.
+      const right = tf.sub(tf.mul(tf.eye(3), 2e4), 1e4) as tf.Tensor2D;
+      expect(scalarOf(sigmoidContrast(right))).toBe(0);
+      expect(scalarOf(sigmoidContrast(tf.neg(right)))).toBeCloseTo(3e4, -1);
+      const gradient = tf.grad(x => sigmoidContrast(x as tf.Tensor2D))(tf.neg(right));
+      expect([...gradient.dataSync()].map(x => Math.abs(x))).toEqual(
+        new Array(9).fill(expect.closeTo(1 / 3, 6)),
+      );
     });
   });
 });
