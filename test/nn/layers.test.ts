@@ -12,6 +12,8 @@ import { expectClose, randomTensor } from '../helpers/numbers.ts';
 
 beforeAll(startTestEngine);
 
+const scalarOf = (x: tf.Tensor): number => x.dataSync()[0] ?? Number.NaN;
+
 describe('bicubicMatrix', () => {
   const apply = (matrix: Float32Array, map: readonly number[]): number[] =>
     Array.from({ length: matrix.length / map.length }, (_, i) =>
@@ -124,8 +126,6 @@ describe('symmetricInfoNce', () => {
     blocked: tf.tensor2d(blocked),
     weights: tf.tensor1d(weights),
   });
-  const scalarOf = (x: tf.Tensor): number => x.dataSync()[0] ?? Number.NaN;
-
   it('does not see pairs that pad', () => {
     tf.tidy(() => {
       const seen = unitRows(randomTensor('a', [3, 4]));
