@@ -43,19 +43,25 @@ export function register(program: Command): void {
 async function importHf(options: ImportOptions, out: Output): Promise<void> {
   const { loadRecipe } = await import('../config/load.ts');
   const { recipeToYaml } = await import('../config/resolved.ts');
-  const { checkModelOverrides, ruleComplaints, writeImportedRecipe } = await import('../config/imported.ts');
+  const { checkModelOverrides, networkOverrides, writeImportedRecipe } = await import(
+    '../config/imported.ts'
+  );
   const { importHuggingFace } = await import('../train/import.ts');
   const recipeDir = findRecipeDir(options.recipe);
   checkModelOverrides(options.set);
-  const recipe = loadRecipe({ recipeDir, stage: options.stage, overrides: options.set, files: 'ignore' });
   const report = await importHuggingFace({
     clip: resolve(options.clip),
     dinov2: resolve(options.dinov2),
     llm: resolve(options.llm),
     out: resolve(options.out),
-    recipe,
+    recipeFor: networks =>
+      loadRecipe({
+        recipeDir,
+        stage: options.stage,
+        overrides: [...options.set, ...networkOverrides(networks)],
+        files: 'ignore',
+      }),
     codec: { write: recipeToYaml },
-    check: ruleComplaints,
     allowMissing: options.allowMissing === true,
     withText: options.withText === true,
   });

@@ -5,17 +5,16 @@ import { stringify } from 'yaml';
 import { writeFileAtomic } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
-import type { Recipe } from '../train/recipe.ts';
+import type { Networks } from '../train/import.ts';
 import { readConfigFile, valuesOf } from './file.ts';
 import { stagesOf } from './load.ts';
 import { applyOverride, readOverrides } from './overrides.ts';
 import { problemsError } from './problems.ts';
-import { checkRules } from './rules.ts';
 
-/** What the rules have to say about a recipe that stands in no file yet, one line each. */
-export function ruleComplaints(recipe: Recipe): string[] {
-  return checkRules(recipe).map(({ key, message, hint }) =>
-    [`${key.join('.')}: ${message}`, ...(hint === undefined ? [] : [`(${hint})`])].join(' '),
+/** The overrides that put networks in place of a recipe's own. */
+export function networkOverrides(networks: Networks): string[] {
+  return Object.entries(networks).flatMap(([network, keys]) =>
+    Object.entries(keys).map(([key, value]) => `model.${network}.${key}=${value}`),
   );
 }
 

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { type ImportedTokenizer, importTokenizer } from '../data/tokenizer-import.ts';
 import { GroundError } from '../errors.ts';
-import type { ModelConfig } from '../models/config.ts';
+import type { ClipVisionConfig, Dinov2Config, LlamaConfig, ModelConfig } from '../models/config.ts';
 import type { Dtype } from '../models/dtypes.ts';
 import { Ferret } from '../models/ferret.ts';
 import {
@@ -33,14 +33,19 @@ export interface ImportFolders {
   readonly llm: string;
 }
 
+/** The networks as the folders describe them; which hidden state is used is the recipe's business. */
+export interface Networks {
+  readonly global_encoder: ClipVisionConfig;
+  readonly local_encoder: Dinov2Config;
+  readonly llm: LlamaConfig;
+}
+
 export interface ImportOptions extends ImportFolders {
   /** The checkpoint's folder; one already there is replaced. */
   readonly out: string;
-  /** What the networks do not say: image grids, sampler, projector, template, … Its networks are replaced. */
-  readonly recipe: Recipe;
+  /** A recipe around the networks: it says what they do not (image grids, sampler, projector, template, …). */
+  readonly recipeFor: (networks: Networks) => Recipe;
   readonly codec: Pick<RecipeCodec, 'write'>;
-  /** Complaints about the recipe with the imported networks in it. */
-  readonly check: (recipe: Recipe) => readonly string[];
   /** Takes what does not fit for missing, and gives what is missing its random start. */
   readonly allowMissing: boolean;
   /** Takes CLIP's text tower along, for contrastive pretraining. */
@@ -78,8 +83,8 @@ const ROLES = ['clip', 'dinov2', 'llm'] as const;
 
 /**
  * Writes the checkpoint. Throws GroundError('model') that names every tensor that is missing, unexpected or of another
- * shape, unless `allowMissing`; 'tokenizer' where the tokenizer lacks what cannot be added; 'config' where the networks
- * and the recipe do not fit together. Nothing is written before all of that has been looked at.
+ * shape, unless `allowMissing`; 'tokenizer' where the tokenizer lacks what cannot be added; and what `recipeFor`
+ * throws where the networks and the recipe do not fit together. Nothing is written before all of that has been looked at.
  */
 export async function importHuggingFace(options: ImportOptions): Promise<ImportReport> {
   const opened: HuggingFaceFolder[] = [];
@@ -103,18 +108,14 @@ export async function importHuggingFace(options: ImportOptions): Promise<ImportR
 async function importFolders(folders: OpenFolders, options: ImportOptions): Promise<ImportReport> {
   const tokenizer = await importTokenizer(options.llm, folders.llm.config);
   const clip = clipConfigs(folders.clip);
-  const model = importedModel(folders, clip, tokenizer, options);
-  const recipe: Recipe = { ...options.recipe, model };
-  const complaints = options.check(recipe);
-  if (complaints.length > 0) {
-    throw new GroundError(
-      'config',
-      `the networks do not fit the recipe:\n${complaints.map(text => `  ${text}`).join('\n')}`,
-      {
-        hint: 'change the recipe (--recipe DIR, --set model.image.side=336), or give other networks',
-      },
-    );
-  }
+  const words = llamaConfig(folders.llm);
+  const planned = options.recipeFor({
+    global_encoder: clip.vision,
+    local_encoder: dinov2Config(folders.dinov2),
+    llm: { ...words, vocab_size: Math.max(words.vocab_size, tokenizer.tokenizer.vocabSize) },
+  });
+  const model = importedModel(planned.model, clip, words.vocab_size, tokenizer, options);
+  const recipe: Recipe = { ...planned, model };
   const parameters = new Ferret(model).parameters.all;
   const matches = matchFolders(folders, parameters, clip, options);
   if (!options.allowMissing) refuseIncomplete(folders, matches);
@@ -168,22 +169,16 @@ async function importFolders(folders: OpenFolders, options: ImportOptions): Prom
   };
 }
 
-/** The recipe's model with the networks of the folders in place of its own. */
+/** The model of the recipe, with CLIP's text tower or without any. */
 function importedModel(
-  folders: OpenFolders,
+  planned: ModelConfig,
   clip: ClipConfigs,
+  llmWords: number,
   { tokenizer, added }: ImportedTokenizer,
-  { recipe, withText, clip: clipPath, out }: ImportOptions,
+  { withText, clip: clipPath, out }: ImportOptions,
 ): ModelConfig {
-  const { pretraining: _, ...choices } = recipe.model;
-  const llm = llamaConfig(folders.llm);
-  const model: ModelConfig = {
-    ...choices,
-    tokenizer: join(out, 'tokenizer.json'),
-    global_encoder: { ...clip.vision, feature_layer: choices.global_encoder.feature_layer },
-    local_encoder: { ...dinov2Config(folders.dinov2), feature_layer: choices.local_encoder.feature_layer },
-    llm: { ...llm, vocab_size: Math.max(llm.vocab_size, tokenizer.vocabSize) },
-  };
+  const { pretraining: _, ...choices } = planned;
+  const model: ModelConfig = { ...choices, tokenizer: join(out, 'tokenizer.json') };
   if (!withText) return model;
   if (clip.text === null) {
     throw new GroundError('model', `${clipPath} holds an image tower alone, and --with-text wants both`, {
@@ -191,7 +186,7 @@ function importedModel(
     });
   }
   const words = clip.text.vocab_size;
-  if (![llm.vocab_size, tokenizer.vocabSize, tokenizer.vocabSize - added.length].includes(words)) {
+  if (![llmWords, tokenizer.vocabSize, tokenizer.vocabSize - added.length].includes(words)) {
     throw new GroundError(
       'tokenizer',
       `CLIP's text tower knows ${words} tokens, the tokenizer of the language model has ${tokenizer.vocabSize}`,

@@ -1,6 +1,6 @@
 /** Imports the committed Hugging Face folders, and computes with what comes out. */
 import { join, resolve } from 'node:path';
-import { ruleComplaints } from '../../src/config/imported.ts';
+import { networkOverrides } from '../../src/config/imported.ts';
 import { loadRecipe } from '../../src/config/load.ts';
 import { recipeToYaml } from '../../src/config/resolved.ts';
 import * as tf from '../../src/engine/tf.ts';
@@ -30,18 +30,17 @@ export function importInto(
   options: { readonly allowMissing?: boolean; readonly withText?: boolean; readonly set?: string[] } = {},
 ): Promise<ImportReport> {
   const { allowMissing = false, withText = false, set = [] } = options;
-  const recipe = loadRecipe({
-    recipeDir: 'configs/ferret-v2-tiny',
-    stage: 1,
-    overrides: ['model.max_length=1024', ...set],
-    files: 'ignore',
-  });
   return importHuggingFace({
     ...from,
     out,
-    recipe,
+    recipeFor: networks =>
+      loadRecipe({
+        recipeDir: 'configs/ferret-v2-tiny',
+        stage: 1,
+        overrides: ['model.max_length=1024', ...set, ...networkOverrides(networks)],
+        files: 'ignore',
+      }),
     codec: { write: recipeToYaml },
-    check: ruleComplaints,
     allowMissing,
     withText,
   });
