@@ -75,8 +75,8 @@ function compareTables(fixture: FixtureCase, results: Results): void {
       const settings = table.grid_sets[set];
       if (settings === undefined) throw new Error(`anyres.json has no grid set ${set}`);
       const { patch, tokens_per_side: tokens } = settings;
-      const grid = chooseGrid(image, gridsOf(settings.resolutions_wh, patch), patch);
-      const best = { width: grid[0] * patch, height: grid[1] * patch };
+      const best = sizeOf(chooseGrid(image, settings.resolutions_wh, 1));
+      const grid = [Math.floor(best.width / patch), Math.floor(best.height / patch)] as const;
       const place = padInto(image, best);
       const kept = withoutPadding(image, { width: grid[0] * tokens, height: grid[1] * tokens });
       const got = [best.width, best.height, ...grid, place.width, place.height, place.left, place.top];
