@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import * as tf from '../../../src/engine/tf.ts';
 import { zeros } from '../../../src/nn/init.ts';
-import { type Parameter, ParameterTree } from '../../../src/nn/parameter.ts';
+import { ParameterTree } from '../../../src/nn/parameter.ts';
 import type { ParameterBank } from '../../../src/train/freeze.ts';
 import {
   adamw,
@@ -12,7 +12,7 @@ import {
   updateVector,
 } from '../../../src/train/optimizer.ts';
 import { scheduleFactor } from '../../../src/train/schedule.ts';
-import { type FixtureCase, input, readJson, tensorOf, valuesOf } from '../case.ts';
+import { type FixtureCase, input, readJson, tensorOf } from '../case.ts';
 import { Results } from '../results.ts';
 
 const runSchema = z.object({
@@ -41,6 +41,9 @@ const specSchema = z.object({
 /** What the README asks of learning rates. */
 const LEARNING_RATE = { rtol: 1e-12, atol: 0 };
 
+/** The norms in optim.json are the tensors `out.*.total_norm` again. */
+const NORM = { rtol: 5e-5, atol: 1e-8 };
+
 /** torch.optim.AdamW with groups and clipping over given gradients, and transformers' schedules. */
 export function runOptim(fixture: FixtureCase): Results {
   const spec = specSchema.parse(readJson(join(fixture.dir, 'optim.json')));
@@ -60,89 +63,102 @@ export function runOptim(fixture: FixtureCase): Results {
   return results;
 }
 
-function optimize(
-  fixture: FixtureCase,
-  run: string,
-  spec: z.infer<typeof runSchema>,
-  results: Results,
-): void {
-  const tree = new ParameterTree();
-  const parameters = new Map<string, Parameter>();
-  for (const name of spec.groups.flatMap(group => group.params)) {
-    const start = input(fixture, `in.param.${name}`);
-    const parameter = tree.root.parameter(name, start.shape, zeros);
-    parameter.assign(tensorOf(start));
-    parameters.set(name, parameter);
-  }
-  const banks = spec.groups.map(
-    (group, i): ParameterBank => ({
-      group: `group ${i}`,
-      peakLr: group.lr,
-      weightDecay: group.weight_decay,
-      parameters: group.params.map(name => parameters.get(name) as Parameter),
-    }),
-  );
+type RunSpec = z.infer<typeof runSchema>;
+
+function optimize(fixture: FixtureCase, run: string, spec: RunSpec, results: Results): void {
+  const { tree, banks } = startOf(fixture, spec);
   const optimizer = { betas: spec.betas, eps: spec.eps, weight_decay: 0, clip_norm: spec.clip };
-  const traces = new Map<string, number[]>();
-  const trace = (name: string, values: ArrayLike<number>): void => {
-    traces.set(name, [...(traces.get(name) ?? []), ...Array.from(values)]);
-  };
+  const trace = new Trace();
   let state: readonly BankState[] = initialState(banks);
   for (let step = 0; step < spec.steps; step++) {
     const factor = spec.schedule === undefined ? 1 : warmedCosine(spec.schedule, step);
     const lr = banks.map(bank => bank.peakLr * factor);
     const before = state;
     tf.tidy(() => {
-      const gradientOf = (name: string): tf.Tensor => {
-        const all = tensorOf(input(fixture, `in.grad.${name}`));
-        const [, ...shape] = all.shape;
-        return tf.reshape(tf.slice(all, [step], [1]), shape);
-      };
-      const gradients = spec.groups.map(group => group.params.map(gradientOf));
+      const gradients = banks.map(bank => bank.parameters.map(p => gradientOf(fixture, p.name, step)));
       const scalars = tf.tensor1d(updateVector({ lr, updates: step }, optimizer));
       const update = adamw(banks, state, gradients, scalars, optimizer);
       const clip = clipFactor(update.gradNorm, spec.clip);
-      for (const [b, group] of spec.groups.entries()) {
-        for (const [i, name] of group.params.entries()) {
-          trace(`clipped_grad.${name}`, valuesOf(tf.mul(gradients[b]?.[i] as tf.Tensor, clip)).data);
-          const value = update.values[b]?.[i] as tf.Tensor;
-          parameters.get(name)?.assign(value);
-          trace(`param.${name}`, value.dataSync());
+      trace.add('total_norm', [], update.gradNorm);
+      for (const [b, bank] of banks.entries()) {
+        for (const [i, parameter] of bank.parameters.entries()) {
+          const { name, shape } = parameter;
+          trace.add(`clipped_grad.${name}`, shape, tf.mul(gradients[b]?.[i] as tf.Tensor, clip));
+          parameter.assign(update.values[b]?.[i] as tf.Tensor);
+          trace.add(`param.${name}`, shape, parameter.value);
         }
       }
-      trace('total_norm', update.gradNorm.dataSync());
       for (const { m, v } of update.state) [tf.keep(m), tf.keep(v)];
       state = update.state;
     });
-    for (const { m, v } of before) tf.dispose([m, v]);
-    const logged = spec.log[step];
-    results.check(`optim.json runs.${run}.log.${step}.lr`, lr, logged?.lr ?? [], LEARNING_RATE);
-  }
-  for (const [name, values] of traces) {
-    const shape = parameters.get(name.slice(name.indexOf('.') + 1))?.shape ?? [];
-    results.set(`out.${run}.${name}`, [spec.steps, ...shape], Float32Array.from(values));
+    dispose(before);
+    results.check(`optim.json runs.${run}.log.${step}.lr`, lr, spec.log[step]?.lr ?? [], LEARNING_RATE);
   }
   const norms = spec.log.map(entry => entry.total_norm);
-  results.check(`optim.json runs.${run}.log.total_norm`, traces.get('total_norm') ?? [], norms, {
-    rtol: 5e-5,
-    atol: 1e-8,
+  results.check(`optim.json runs.${run}.log.total_norm`, trace.of('total_norm'), norms, NORM);
+  trace.write(results, `out.${run}.`, spec.steps);
+  for (const [b, bank] of banks.entries()) {
+    addMoment(results, `out.${run}.exp_avg`, bank, state[b]?.m as tf.Tensor1D);
+    addMoment(results, `out.${run}.exp_avg_sq`, bank, state[b]?.v as tf.Tensor1D);
+  }
+  dispose(state);
+  tree.dispose();
+}
+
+/** The run's parameters at their initial values, in its groups. */
+function startOf(fixture: FixtureCase, spec: RunSpec): { tree: ParameterTree; banks: ParameterBank[] } {
+  const tree = new ParameterTree();
+  const banks = spec.groups.map((group, i): ParameterBank => {
+    const parameters = group.params.map(name => {
+      const start = input(fixture, `in.param.${name}`);
+      const parameter = tree.root.parameter(name, start.shape, zeros);
+      parameter.assign(tensorOf(start));
+      return parameter;
+    });
+    return { group: `group ${i}`, peakLr: group.lr, weightDecay: group.weight_decay, parameters };
   });
-  for (const [b, group] of spec.groups.entries()) {
-    for (const [moments, name] of [
-      [state[b]?.m, 'exp_avg'],
-      [state[b]?.v, 'exp_avg_sq'],
-    ] as const) {
-      const values = (moments as tf.Tensor1D).dataSync();
-      let at = 0;
-      for (const member of group.params) {
-        const { shape, size } = parameters.get(member) as Parameter;
-        results.set(`out.${run}.${name}.${member}`, shape, Float32Array.from(values.subarray(at, at + size)));
-        at += size;
-      }
+  return { tree, banks };
+}
+
+/** A parameter's given gradient at a step. */
+function gradientOf(fixture: FixtureCase, name: string, step: number): tf.Tensor {
+  const all = tensorOf(input(fixture, `in.grad.${name}`));
+  return tf.reshape(tf.slice(all, [step], [1]), all.shape.slice(1));
+}
+
+/** Values that are compared after every step. */
+class Trace {
+  readonly #values = new Map<string, { readonly shape: readonly number[]; readonly data: number[] }>();
+
+  add(name: string, shape: readonly number[], tensor: tf.Tensor): void {
+    const entry = this.#values.get(name) ?? { shape, data: [] };
+    entry.data.push(...tensor.dataSync());
+    this.#values.set(name, entry);
+  }
+
+  of(name: string): readonly number[] {
+    return this.#values.get(name)?.data ?? [];
+  }
+
+  write(results: Results, prefix: string, steps: number): void {
+    for (const [name, { shape, data }] of this.#values) {
+      results.set(`${prefix}${name}`, [steps, ...shape], Float32Array.from(data));
     }
   }
+}
+
+/** A bank's moments, which lie end to end, parameter by parameter. */
+function addMoment(results: Results, name: string, bank: ParameterBank, moment: tf.Tensor1D): void {
+  const values = moment.dataSync();
+  let at = 0;
+  for (const { name: parameter, shape, size } of bank.parameters) {
+    results.set(`${name}.${parameter}`, shape, Float32Array.from(values.subarray(at, at + size)));
+    at += size;
+  }
+}
+
+function dispose(state: readonly BankState[]): void {
   for (const { m, v } of state) tf.dispose([m, v]);
-  tree.dispose();
 }
 
 /** transformers' cosine schedule with its warmup in steps, where ground's takes a share that it rounds up. */
