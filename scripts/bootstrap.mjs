@@ -53,7 +53,8 @@ if (!wantsWasm) {
     console.error(`\nlibtensorflow could not be set up. Without it: npm run demo -- --engine wasm (slower)`);
     process.exit(code);
   }
-  if (code !== 0) console.error('\nwarning: libtensorflow could not be set up; the tests run on wasm alone\n');
+  if (code !== 0)
+    console.error('\nwarning: libtensorflow could not be set up; the tests run on wasm alone\n');
 }
 
 if (target === 'test') {

@@ -45,7 +45,10 @@ await synth('data/scenes/val', '400', '2');
 ground(['train', '--stage', '0-3', '--run', options.run, ...engine]);
 
 const exported = JSON.parse(
-  ground(['export', 'onnx', '--run', options.run, '--out', `exports/${options.run}`, '--json', ...engine], true),
+  ground(
+    ['export', 'onnx', '--run', options.run, '--out', `exports/${options.run}`, '--json', ...engine],
+    true,
+  ),
 ) as { readonly maxAbsoluteDifference: number };
 
 const val = await openDataset('data/scenes/val');
@@ -55,13 +58,24 @@ await mkdir('exports', { recursive: true });
 await writeFile('exports/scene.png', scene.image);
 const phrase = scene.objects[0]?.phrase ?? 'object';
 const question = `What is the location of ${phrase} in the image?`;
-const predict = ['predict', '--run', options.run, '--image', 'exports/scene.png', '--prompt', question, '--ground'];
+const predict = [
+  'predict',
+  '--run',
+  options.run,
+  '--image',
+  'exports/scene.png',
+  '--prompt',
+  question,
+  '--ground',
+];
 ground([...predict, '--out', 'exports/answer.png', ...engine]);
 
 const stages = await Promise.all(
   [0, 1, 2, 3].map(
     async stage =>
-      JSON.parse(await readFile(`checkpoints/${options.run}/stage${stage}/result.json`, 'utf8')) as StageResult,
+      JSON.parse(
+        await readFile(`checkpoints/${options.run}/stage${stage}/result.json`, 'utf8'),
+      ) as StageResult,
   ),
 );
 const number = (value: number | null | undefined, digits: number): string => value?.toFixed(digits) ?? '-';
@@ -83,7 +97,9 @@ console.table(
     ]),
   ),
 );
-console.log(`ONNX differs from the trained model by at most ${exported.maxAbsoluteDifference.toExponential(1)}.`);
+console.log(
+  `ONNX differs from the trained model by at most ${exported.maxAbsoluteDifference.toExponential(1)}.`,
+);
 console.log(`All of it took ${((performance.now() - began) / 60_000).toFixed(1)} minutes. To look further:
 
   tensorboard --logdir checkpoints/${options.run}
