@@ -43,7 +43,7 @@ export async function loadForInference(
   try {
     loadWeights(model.parameters, weights, resolved.path);
   } catch (thrown) {
-    model.parameters.dispose();
+    model.dispose();
     if (!(thrown instanceof GroundError) || thrown.code !== 'model') throw thrown;
     throw new GroundError('model', thrown.message, {
       hint: 'its model.safetensors belongs to another model than its model.json: use another checkpoint',
@@ -58,6 +58,6 @@ export async function loadForInference(
     step: state.step,
     checkpoint: resolved.path,
     warnings: resolved.warnings,
-    dispose: () => model.parameters.dispose(),
+    dispose: () => model.dispose(),
   };
 }

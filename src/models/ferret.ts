@@ -1,3 +1,4 @@
+import { CompiledFunctions } from '../engine/compile.ts';
 import { gatherOnce, gatherRows } from '../engine/ops.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
@@ -46,6 +47,7 @@ export class Ferret {
   readonly #localProjector: Projector;
   readonly #sampler: RegionSampler;
   readonly #contrastive: ContrastiveHead | undefined;
+  readonly #functions = new CompiledFunctions();
   readonly #globalBlocks: number;
   readonly #localBlocks: number;
 
@@ -117,11 +119,14 @@ export class Ferret {
     });
   }
 
-  /** Reads the prompts of a batch. The caller owns the scores and the cache. */
-  prefill(batch: ConversationTensors, visual: VisualFeatures): DecodeStep {
+  /**
+   * Reads the prompts of a batch. The caller owns the scores and the cache. `room`: how many tokens will be decoded at
+   * most; known, the steps that decode them are recorded where the engine can.
+   */
+  prefill(batch: ConversationTensors, visual: VisualFeatures, room = 0): DecodeStep {
     const embeddings = this.embeddings(batch, visual);
     try {
-      return prefillPrompts(this.llm, embeddings, batch.lengths);
+      return prefillPrompts(this.llm, embeddings, batch.lengths, { room });
     } finally {
       embeddings.dispose();
     }
@@ -129,12 +134,18 @@ export class Ferret {
 
   /** Appends one token to each sample, int32 [B]; frees `cache` and yields its successor. */
   decode(tokens: tf.Tensor1D, cache: DecodeCache): DecodeStep {
-    return decodeNext(this.llm, tokens, cache);
+    return decodeNext(this.llm, tokens, cache, this.#functions);
   }
 
   /** Frees a cache that no `decode` will read. */
   release(cache: DecodeCache): void {
     releaseCache(cache);
+  }
+
+  /** Frees the parameters' values and all that was recorded. */
+  dispose(): void {
+    this.parameters.dispose();
+    this.#functions.dispose();
   }
 
   /** Mean InfoNCE of images with captions and regions with phrases. Throws without `pretraining` in the config. */

@@ -6,9 +6,9 @@ import { Embedding } from '../nn/embedding.ts';
 import { normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
 import { RmsNorm } from '../nn/norm.ts';
-import type { Scope } from '../nn/parameter.ts';
+import type { Parameter, Scope } from '../nn/parameter.ts';
 import { type RotaryTables, rotaryTables } from '../nn/rotary.ts';
-import { type KeysAndValues, SelfAttention } from '../nn/self-attention.ts';
+import { type FixedSlots, type KeysAndValues, SelfAttention } from '../nn/self-attention.ts';
 import type { LlamaConfig } from './config.ts';
 
 /** What every block of one forward pass shares. */
@@ -18,6 +18,8 @@ export interface DecoderContext {
   readonly bias: tf.Tensor4D | null;
   /** Per block, keys and values of earlier positions. */
   readonly past?: readonly KeysAndValues[];
+  /** Where `past` has a fixed number of slots: how it is written, and the blocks' prompts that precede it. */
+  readonly fixed?: Omit<FixedSlots, 'prompt'> & { readonly prompts: readonly KeysAndValues[] };
 }
 
 /** One decoder block (Hugging Face `LlamaDecoderLayer`). */
@@ -56,14 +58,18 @@ class LlamaBlock {
     });
   }
 
-  apply(x: tf.Tensor2D, context: DecoderContext, past: KeysAndValues | undefined): BlockOutput {
+  /** `index`: which block of the decoder this is. */
+  apply(x: tf.Tensor2D, context: DecoderContext, index: number): BlockOutput {
     return tidyOutput(() => {
-      const { batch, bias, rotary } = context;
+      const { batch, bias, rotary, fixed } = context;
+      const past = context.past?.[index];
+      const prompt = fixed?.prompts[index];
       const attended = this.#attention.apply(this.#inputNorm.apply(x), {
         batch,
         bias,
         rotary,
         ...(past === undefined ? {} : { past }),
+        ...(fixed === undefined || prompt === undefined ? {} : { fixed: { ...fixed, prompt } }),
       });
       const mixed = tf.add<tf.Tensor2D>(x, attended.out);
       const normed = this.#postNorm.apply(mixed);
@@ -104,6 +110,8 @@ export interface DecoderOutput {
 /** A Llama-type causal language model (names of Hugging Face `LlamaForCausalLM`; by its configuration a Qwen2). */
 export class Llama {
   readonly config: LlamaConfig;
+  /** All parameters, in order of declaration. */
+  readonly parameters: readonly Parameter[];
   readonly #embedding: Embedding;
   readonly #blocks: readonly LlamaBlock[];
   readonly #norm: RmsNorm;
@@ -129,6 +137,7 @@ export class Llama {
     this.#norm = new RmsNorm(model.at('norm'), width, config.rms_norm_eps);
     if (!config.tie_word_embeddings)
       this.#head = new Linear(scope.at('lm_head'), width, words, { bias: false });
+    this.parameters = scope.declared;
   }
 
   /** Token embeddings of int32 ids [n] -> [n, hidden_size]. */
@@ -153,7 +162,7 @@ export class Llama {
     const states = [embeddings];
     const past: KeysAndValues[] = [];
     for (const [i, block] of this.#blocks.entries()) {
-      const made = block.apply(states[i] as tf.Tensor2D, context, context.past?.[i]);
+      const made = block.apply(states[i] as tf.Tensor2D, context, i);
       states.push(made.out);
       past.push({ keys: made.keys, values: made.values });
     }

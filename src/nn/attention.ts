@@ -46,6 +46,41 @@ export function attend(
   );
 }
 
+/** Keys and values [batch, Hk, slots, width] with an additive mask that broadcasts to [batch, H, queries, slots]. */
+export interface AttentionPart {
+  readonly keys: tf.Tensor4D;
+  readonly values: tf.Tensor4D;
+  readonly bias: tf.Tensor4D;
+}
+
+/**
+ * `attend` over several pieces as if they lay behind each other, without putting them together: only their scores are.
+ * For decoding; it has no gradient of its own.
+ */
+export function attendParts(q: tf.Tensor4D, parts: readonly AttentionPart[]): tf.Tensor4D {
+  const [batch, heads, queries, width] = q.shape;
+  const keyHeads = parts[0]?.keys.shape[1] ?? heads;
+  const rows = batch * keyHeads;
+  const grouped = (heads / keyHeads) * queries;
+  const scaled: tf.Tensor3D = tf.reshape(tf.mul(q, width ** -0.5), [rows, grouped, width]);
+  const scores = parts.map(({ keys, bias }) => {
+    const slots = keys.shape[2];
+    const products = tf.matMul(scaled, tf.reshape(keys, [rows, slots, width]) as tf.Tensor3D, false, true);
+    return tf.add<tf.Tensor4D>(tf.reshape(products, [batch, heads, queries, slots]), bias);
+  });
+  const shares = tf.split(
+    tf.softmax(tf.concat(scores, 3)),
+    parts.map(({ keys }) => keys.shape[2]),
+    3,
+  );
+  const read = parts.map(({ values }, i) => {
+    const slots = values.shape[2];
+    const share: tf.Tensor3D = tf.reshape(shares[i] as tf.Tensor, [rows, grouped, slots]);
+    return tf.matMul(share, tf.reshape(values, [rows, slots, width]) as tf.Tensor3D);
+  });
+  return tf.reshape(tf.addN(read), q.shape);
+}
+
 /** [batch · length, heads · width] -> [batch, heads, length, width]. */
 export function splitHeads(x: tf.Tensor2D, batch: number, heads: number): tf.Tensor4D {
   const [rows, columns] = x.shape;

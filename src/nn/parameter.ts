@@ -104,6 +104,11 @@ export class Scope {
     this.path = path;
   }
 
+  /** The parameters declared here and below so far. */
+  get declared(): Parameter[] {
+    return this.path === '' ? this.#tree.all : this.#tree.under(this.path);
+  }
+
   /** The scope one or more dotted names below: `at('encoder.layers.0')`. */
   at(name: string | number): Scope {
     return new Scope(this.#tree, this.path === '' ? `${name}` : `${this.path}.${name}`);

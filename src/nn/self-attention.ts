@@ -1,5 +1,5 @@
 import * as tf from '../engine/tf.ts';
-import { attend, mergeHeads, splitHeads } from './attention.ts';
+import { attend, attendParts, mergeHeads, splitHeads } from './attention.ts';
 import type { Initializer } from './init.ts';
 import { Linear } from './linear.ts';
 import type { Scope } from './parameter.ts';
@@ -38,6 +38,17 @@ export interface AttentionContext {
   readonly rotary?: RotaryTables;
   /** What came before, for one-token-at-a-time decoding. */
   readonly past?: KeysAndValues;
+  /** How `past` is written where it has a fixed number of slots; without it, new keys and values are put behind it. */
+  readonly fixed?: FixedSlots;
+}
+
+/** A cache in two pieces: a prompt, which stays as it is, and `past`, of which one slot is written. */
+export interface FixedSlots {
+  readonly prompt: KeysAndValues;
+  /** Additive mask of the prompt's slots [batch, 1, 1, slots]. */
+  readonly promptBias: tf.Tensor4D;
+  /** 1 at the slot of `past` that the new keys and values go to, 0 at the others, [1, 1, slots, 1]. */
+  readonly write: tf.Tensor4D;
 }
 
 /** Multi-head self-attention with its four projections. */
@@ -65,11 +76,21 @@ export class SelfAttention {
 
   /** [batch · length, width] -> the same, with the keys and values that a later call may take as `past`. */
   apply(x: tf.Tensor2D, context: AttentionContext): { readonly out: tf.Tensor2D } & KeysAndValues {
-    const { batch, bias, rotary, past } = context;
+    const { batch, bias, rotary, past, fixed } = context;
     const turn = (t: tf.Tensor4D): tf.Tensor4D => (rotary === undefined ? t : rotate(t, rotary));
     const q = turn(splitHeads(this.#query.apply(x), batch, this.#heads));
     const k = turn(splitHeads(this.#key.apply(x), batch, this.#keyHeads));
     const v = splitHeads(this.#value.apply(x), batch, this.#keyHeads);
+    if (fixed !== undefined && past !== undefined && bias !== null) {
+      const written = (before: tf.Tensor4D, now: tf.Tensor4D): tf.Tensor4D =>
+        tf.add(tf.mul(before, tf.sub(1, fixed.write)), tf.mul(now, fixed.write));
+      const recent = { keys: written(past.keys, k), values: written(past.values, v) };
+      const seen = attendParts(q, [
+        { ...fixed.prompt, bias: fixed.promptBias },
+        { ...recent, bias },
+      ]);
+      return { out: this.#output.apply(mergeHeads(seen)), ...recent };
+    }
     const keys = past === undefined ? k : tf.concat([past.keys, k], 2);
     const values = past === undefined ? v : tf.concat([past.values, v], 2);
     return { out: this.#output.apply(mergeHeads(attend(q, keys, values, bias))), keys, values };

@@ -76,7 +76,7 @@ export async function trainStage(options: StageOptions): Promise<StageResult> {
     await writeFileAtomic(join(stageDir, 'recipe.yaml'), codec.write(recipe));
     return await runStage(model, stageDir, start, options);
   } finally {
-    model.parameters.dispose();
+    model.dispose();
     await lock.release();
   }
 }
