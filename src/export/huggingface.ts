@@ -12,7 +12,7 @@ import type { ModelConfig } from '../models/config.ts';
 import { type Dtype, isFloating, narrow } from '../models/dtypes.ts';
 import { FOLDERS, type FolderName, placeOf } from '../models/huggingface/names.ts';
 import { type Provenance, parseProvenance } from '../models/huggingface/provenance.ts';
-import { huggingFaceConfigs } from '../models/huggingface/write-config.ts';
+import { configText, huggingFaceConfigs } from '../models/huggingface/write-config.ts';
 import {
   encodeSafetensors,
   openSafetensors,
@@ -86,7 +86,7 @@ export async function exportHuggingFace(options: {
         await mkdir(path).catch(thrown => {
           throw ioError(thrown, 'create', path);
         });
-        await writeText(join(path, 'config.json'), configs[folder]);
+        await writeText(join(path, 'config.json'), configText(configs[folder]));
         const written = await writeStream(join(path, 'model.safetensors'), sink =>
           encodeSafetensors(sink, entries[folder], { format: 'pt' }),
         );
@@ -177,16 +177,16 @@ async function writeTokenizer(
   }
   if (companions.has('tokenizer_config.json')) return;
   const token = (id: number | null): string | undefined => (id === null ? undefined : tokenizer.tokenOf(id));
-  await writeText(join(folder, 'tokenizer_config.json'), {
+  const config = {
     tokenizer_class: 'PreTrainedTokenizerFast',
     bos_token: token(tokenizer.beginId),
     eos_token: token(tokenizer.endId),
     unk_token: token(tokenizer.unknownId),
     clean_up_tokenization_spaces: false,
-  });
+  };
+  await writeText(join(folder, 'tokenizer_config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }
 
-async function writeText(path: string, value: object): Promise<void> {
-  const bytes = new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
-  await writeStream(path, sink => sink(bytes));
+async function writeText(path: string, text: string): Promise<void> {
+  await writeStream(path, sink => sink(new TextEncoder().encode(text)));
 }

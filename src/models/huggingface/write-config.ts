@@ -85,3 +85,24 @@ function llm(config: LlamaConfig, { dtype, beginId, endId, provenance }: Written
   const ends = Object.hasOwn(before, 'eos_token_id') ? {} : { bos_token_id: beginId, eos_token_id: endId };
   return over(before, { ...network, ...kind, ...turning, ...ends }, dtype);
 }
+
+/** Keys whose values transformers insists on reading as fractions, whole or not. */
+const FRACTIONS = [
+  'attention_dropout',
+  'attention_probs_dropout_prob',
+  'drop_path_rate',
+  'hidden_dropout_prob',
+  'initializer_factor',
+  'initializer_range',
+  'layer_norm_eps',
+  'layerscale_value',
+  'logit_scale_init_value',
+  'rms_norm_eps',
+  'rope_theta',
+];
+
+/** The text of a config.json: JSON in which `1.0` stays apart from `1`. */
+export function configText(config: object): string {
+  const whole = new RegExp(`^( *"(?:${FRACTIONS.join('|')})": -?\\d+)(,?)$`, 'gm');
+  return `${JSON.stringify(config, null, 2).replaceAll(whole, '$1.0$2')}\n`;
+}
