@@ -5,6 +5,7 @@ import type { Region } from '../data/conversation.ts';
 import type { ImageInput } from '../data/image.ts';
 import { GroundError } from '../errors.ts';
 import type { PredictResult } from '../eval/predict.ts';
+import type { Sampling } from '../eval/sampling.ts';
 import { type ModelOptions, openModel, withModel } from './model.ts';
 import {
   type CommonOptions,
@@ -21,6 +22,11 @@ interface PredictOptions extends CommonOptions, EngineOptions, ModelOptions {
   readonly prompt: string;
   readonly ground?: boolean;
   readonly maxTokens: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly seed?: number;
+  readonly stop: readonly string[];
   readonly out?: string;
 }
 
@@ -40,6 +46,24 @@ export function register(program: Command): void {
     .option('--point <x,y>', 'a point, pixels of the image (repeatable)', text => add(parsePoint(text)))
     .option('--ground', "append the stage's grounding prompt, which asks for boxes")
     .option('--max-tokens <n>', 'longest answer', wholeNumber, 128)
+    .option(
+      '--temperature <t>',
+      'draw the answer at random; the most probable one without it',
+      positiveNumber,
+    )
+    .option('--top-k <n>', 'draw among the n most probable tokens', wholeNumber)
+    .option(
+      '--top-p <p>',
+      'draw among the most probable tokens that have probability p together',
+      positiveNumber,
+    )
+    .option('--seed <n>', 'of the draw: the same seed gives the same answer (default: 0)', wholeNumber)
+    .option(
+      '--stop <text>',
+      'end the answer before this text (repeatable)',
+      (text: string, earlier: readonly string[]) => [...earlier, text],
+      [],
+    )
     .option('--out <file>', 'write the image there with the boxes of the answer drawn on it, as a PNG');
   withCommon(withEngine(withModel(command))).action((options: PredictOptions) =>
     run(options, regions, createOutput(options)),
@@ -48,8 +72,11 @@ export function register(program: Command): void {
 
 async function run(options: PredictOptions, regions: readonly Region[], out: Output): Promise<void> {
   const { predict, questionPieces } = await import('../eval/predict.ts');
+  const { checkSampling } = await import('../eval/sampling.ts');
   // Mistakes in the question come before the seconds that loading a model takes.
   questionPieces(options.prompt, regions);
+  const sampling = samplingOf(options);
+  if (sampling) checkSampling(sampling);
   const drawing = options.out === undefined ? undefined : outputFile('--out', options.out);
   const image = await readImage(options.image);
   const inference = await openModel(options, out);
@@ -61,6 +88,8 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
       regions,
       ground: options.ground === true,
       maxNewTokens: options.maxTokens,
+      ...(sampling && { sampling }),
+      stopStrings: options.stop,
     });
     report(result, out);
     if (drawing !== undefined) await writeDrawing(drawing, image, regions, result.boxes, out);
@@ -72,6 +101,14 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
   } finally {
     inference.dispose();
   }
+}
+
+/** How the flags ask for the answer to be drawn; undefined where they do not. */
+function samplingOf({ temperature, topK, topP, seed }: PredictOptions): Sampling | undefined {
+  if (temperature === undefined && topK === undefined && topP === undefined && seed === undefined) {
+    return undefined;
+  }
+  return { temperature: temperature ?? 1, topK: topK ?? 0, topP: topP ?? 1, seed: seed ?? 0 };
 }
 
 function report({ answer, boxes, finished }: PredictResult, out: Output): void {
@@ -140,6 +177,13 @@ async function readImage(path: string): Promise<ImageInput> {
     });
   }
   return image;
+}
+
+/** Reads a flag's value as a number above 0. Throws `usage` on anything else. */
+function positiveNumber(text: string): number {
+  const number = Number(text);
+  if (text.trim() !== '' && Number.isFinite(number) && number > 0) return number;
+  throw new GroundError('usage', `expected a number above 0, found "${text}"`);
 }
 
 function parseBox(text: string): Region {

@@ -6,8 +6,9 @@ import * as tf from '../engine/tf.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { Ferret, VisualFeatures } from '../models/ferret.ts';
 import { type ConversationTensors, disposeTensors, toTensors } from '../models/tensors.ts';
-import { generateGreedy } from './generate.ts';
+import { generate } from './generate.ts';
 import type { LossSum } from './metrics/caption.ts';
+import { checkSampling, type Sampling } from './sampling.ts';
 
 /**
  * The tokens that end an answer: the end token, under the plain template the line break that closes it, under a chat
@@ -30,34 +31,59 @@ export interface Answer {
   readonly finished: boolean;
 }
 
+export interface AnswerOptions {
+  readonly maxNewTokens: number;
+  /** Draws tokens at random; greedy without it. A sample's answer depends on the seed and its id. */
+  readonly sampling?: Sampling;
+  /** Texts that end an answer; they are no part of it. */
+  readonly stopStrings?: readonly string[];
+}
+
 /**
- * Greedy answers to prompts (samples prepared with `prompt`), all in one batch. A prompt and its answer never exceed
- * the model's `max_length`, which may cut the answers short of `maxNewTokens`.
+ * Answers to prompts (samples prepared with `prompt`), all in one batch. A prompt and its answer never exceed the model's
+ * `max_length`, which may cut the answers short of `maxNewTokens`. Throws GroundError 'usage' for sampling values that
+ * draw nothing.
  */
 export async function answerPrompts(
   model: Ferret,
   tokenizer: Tokenizer,
   prompts: readonly Sample[],
-  maxNewTokens: number,
+  { maxNewTokens, sampling, stopStrings = [] }: AnswerOptions,
 ): Promise<Answer[]> {
+  if (sampling) checkSampling(sampling);
   const generated = await withTensors(model, prompts, (tensors, visual) =>
-    generateGreedy(
+    generate(
       {
-        prefill: () => model.prefill(tensors, visual),
+        prefill: room => model.prefill(tensors, visual, room),
         decode: (tokens, cache) => model.decode(tokens, cache),
         release: cache => model.release(cache),
       },
       {
         stop: stopTokens(tokenizer, model.config.template),
         maxNewTokens: Math.min(maxNewTokens, Math.max(0, model.config.max_length - tensors.length)),
+        names: prompts.map(prompt => prompt.id),
+        ...(sampling && { sampling }),
+        ...(stopStrings.length > 0 && {
+          isComplete: tokens => firstOf(tokenizer.decode(tokens), stopStrings) >= 0,
+        }),
       },
     ),
   );
-  return generated.map(answer => ({
-    text: tokenizer.decode(answer.tokens).trim(),
-    tokens: answer.tokens.length,
-    finished: answer.stopped,
-  }));
+  return generated.map(answer => {
+    const text = tokenizer.decode(answer.tokens);
+    const end = firstOf(text, stopStrings);
+    return {
+      text: (end < 0 ? text : text.slice(0, end)).trim(),
+      tokens: answer.tokens.length,
+      finished: answer.stopped,
+    };
+  });
+}
+
+/** Where the first of several strings begins in a text; -1 where none does. */
+function firstOf(text: string, strings: readonly string[]): number {
+  const places = strings.map(string => text.indexOf(string)).filter(place => place >= 0);
+  return places.length === 0 ? -1 : Math.min(...places);
 }
 
 /** The language loss of samples with their answers: the sum over supervised tokens, and their number. */

@@ -1,5 +1,7 @@
-/** Greedy generation: the most probable token at each step, no randomness anywhere. */
+/** Generation: token after token, for all rows of a batch together. */
 import * as tf from '../engine/tf.ts';
+import { Random } from '../random.ts';
+import { drawToken, likeliest, type Sampling } from './sampling.ts';
 
 /** Logits of the next token of each row, and what decoding needs to go on from there. */
 export interface DecodeStep<C> {
@@ -9,25 +11,34 @@ export interface DecodeStep<C> {
 }
 
 /** What generation needs of a model. It owns no tensors: `release` frees a cache, `decode` the one it is given. */
-export interface GreedyModel<C> {
-  /** Reads the prompts. */
-  prefill(): DecodeStep<C>;
+export interface GeneratingModel<C> {
+  /** Reads the prompts. At most `room` tokens will be decoded. */
+  prefill(room: number): DecodeStep<C>;
   /** Appends one token to each row: tokens int32 [rows]. The old cache may not be used after it. */
   decode(tokens: tf.Tensor1D, cache: C): DecodeStep<C>;
   release(cache: C): void;
 }
 
-export interface GreedyOptions {
+export interface GenerateOptions {
   /** Tokens that end a row; they are no part of the answer. */
   readonly stop: ReadonlySet<number>;
   /** Longest answer in tokens; 0 gives empty answers. */
   readonly maxNewTokens: number;
+  /** Draws tokens at random; the most probable one is taken without it. */
+  readonly sampling?: Sampling;
+  /**
+   * What each row is called, `0`, `1`, … where absent. A row draws from a stream of its own, named by (seed, name), so
+   * that an answer depends neither on the other rows nor on how many there are.
+   */
+  readonly names?: readonly string[];
+  /** Ends a row for what its tokens say so far: stop strings. */
+  readonly isComplete?: (tokens: readonly number[]) => boolean;
 }
 
 /** One row's answer. */
 export interface Generated {
   readonly tokens: readonly number[];
-  /** Whether a stop token ended it, rather than the limit. */
+  /** Whether a stop token or `isComplete` ended it, rather than the limit. */
   readonly stopped: boolean;
 }
 
@@ -35,22 +46,31 @@ export interface Generated {
  * Answers all rows of a batch together. Rows that have ended go on being fed until the last one ends; what they
  * would say then is dropped. Disposes every tensor that it and the model make, also when the model throws.
  */
-export async function generateGreedy<C>(model: GreedyModel<C>, options: GreedyOptions): Promise<Generated[]> {
-  let step = model.prefill();
+export async function generate<C>(model: GeneratingModel<C>, options: GenerateOptions): Promise<Generated[]> {
+  const { stop, maxNewTokens, sampling, names, isComplete } = options;
+  let step = model.prefill(maxNewTokens);
   try {
-    const answers = Array.from({ length: step.logits.shape[0] }, () => ({
+    const [rows, words] = step.logits.shape;
+    const answers = Array.from({ length: rows }, (_, row) => ({
       tokens: [] as number[],
       stopped: false,
+      random: new Random(sampling?.seed ?? 0, 'answer', names?.[row] ?? row),
     }));
-    for (let length = 0; length < options.maxNewTokens; length++) {
-      const next = await likeliestTokens(step.logits);
+    for (let length = 0; length < maxNewTokens; length++) {
+      const scores = await step.logits.data();
+      const next = new Int32Array(rows);
       for (const [row, answer] of answers.entries()) {
         if (answer.stopped) continue;
-        const token = next[row] ?? 0;
-        if (options.stop.has(token)) answer.stopped = true;
-        else answer.tokens.push(token);
+        const own = scores.subarray(row * words, (row + 1) * words);
+        const token = sampling === undefined ? likeliest(own) : drawToken(own, sampling, answer.random);
+        next[row] = token;
+        if (stop.has(token)) answer.stopped = true;
+        else {
+          answer.tokens.push(token);
+          answer.stopped = isComplete?.(answer.tokens) ?? false;
+        }
       }
-      if (answers.every(answer => answer.stopped) || length + 1 === options.maxNewTokens) break;
+      if (answers.every(answer => answer.stopped) || length + 1 === maxNewTokens) break;
       const fed = tf.tensor1d(next, 'int32');
       const previous = step;
       try {
@@ -60,19 +80,9 @@ export async function generateGreedy<C>(model: GreedyModel<C>, options: GreedyOp
         if (step !== previous) previous.logits.dispose();
       }
     }
-    return answers;
+    return answers.map(({ tokens, stopped }) => ({ tokens, stopped }));
   } finally {
     step.logits.dispose();
     model.release(step.cache);
-  }
-}
-
-/** The most probable token of each row. */
-async function likeliestTokens(logits: tf.Tensor2D): Promise<Int32Array> {
-  const best = tf.argMax(logits, 1);
-  try {
-    return Int32Array.from(await best.data());
-  } finally {
-    best.dispose();
   }
 }

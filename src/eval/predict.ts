@@ -9,6 +9,7 @@ import { GroundError } from '../errors.ts';
 import { answerPrompts } from './answer.ts';
 import type { InferenceModel } from './load.ts';
 import { parseBoxes } from './parse.ts';
+import type { Sampling } from './sampling.ts';
 
 /** What stands for a region in a prompt. */
 export const REGION_SLOT = '<region>';
@@ -22,6 +23,10 @@ export interface PredictOptions {
   /** Appends the stage's grounding prompt, which asks for boxes. */
   readonly ground: boolean;
   readonly maxNewTokens: number;
+  /** Draws the answer at random; greedy without it. */
+  readonly sampling?: Sampling;
+  /** Texts that end the answer. */
+  readonly stopStrings?: readonly string[];
 }
 
 export interface PredictResult {
@@ -35,8 +40,8 @@ export interface PredictResult {
 }
 
 /**
- * Answers a prompt about an image, greedily: the same every time. Throws GroundError 'usage' on an empty prompt,
- * regions that do not fit its slots or the image, and 'data' on a damaged image or a prompt that is too long.
+ * Answers a prompt about an image, the same every time: greedily, or drawn with a seed. Throws GroundError 'usage' on an
+ * empty prompt, regions that do not fit its slots or the image, sampling values that draw nothing, and 'data' on a damaged image or a prompt that is too long.
  */
 export async function predict(options: PredictOptions): Promise<PredictResult> {
   const { inference, image } = options;
@@ -52,7 +57,11 @@ export async function predict(options: PredictOptions): Promise<PredictResult> {
     { model: model.config, tokenizer, views: recipe.stage.views, seed: recipe.stage.seed },
     { prompt: true },
   );
-  const [answer] = await answerPrompts(model, tokenizer, [sample], options.maxNewTokens);
+  const [answer] = await answerPrompts(model, tokenizer, [sample], {
+    maxNewTokens: options.maxNewTokens,
+    ...(options.sampling && { sampling: options.sampling }),
+    ...(options.stopStrings && { stopStrings: options.stopStrings }),
+  });
   const text = answer?.text ?? '';
   return {
     prompt: piecesText(question, image, bins),

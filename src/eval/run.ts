@@ -179,7 +179,8 @@ async function answersTo(batch: readonly Ready[], options: EvaluateOptions): Pro
   );
   const limit = options.maxNewTokens ?? Math.max(32, 4 * longest);
   const prompts = batch.map(ready => ready.prompt);
-  return (await answerPrompts(options.model, options.tokenizer, prompts, limit)).map(answer => answer.text);
+  const answers = await answerPrompts(options.model, options.tokenizer, prompts, { maxNewTokens: limit });
+  return answers.map(answer => answer.text);
 }
 
 function outcome(

@@ -65,7 +65,7 @@ describe('answerPrompts', () => {
       await promptSample(2, 'What is ', true),
     ];
     const before = tf.memory().numTensors;
-    const answers = await answerPrompts(model, tokenizer, prompts, 10);
+    const answers = await answerPrompts(model, tokenizer, prompts, { maxNewTokens: 10 });
     expect(tf.memory().numTensors).toBe(before);
     expect(answers.map(answer => answer.text)).toEqual(prompts.map(prompt => greedyWithoutCache(prompt, 10)));
     expect(answers.some(answer => answer.text.length > 3)).toBe(true);
@@ -74,7 +74,7 @@ describe('answerPrompts', () => {
   it('leaves room in max_length', async () => {
     const prompt = await promptSample(0, 'a'.repeat(250));
     const batch = collate([prompt], TINY, { buckets: false });
-    const answers = await answerPrompts(model, tokenizer, [prompt], 1000);
+    const answers = await answerPrompts(model, tokenizer, [prompt], { maxNewTokens: 1000 });
     expect(batch.length + (answers[0]?.tokens ?? 0)).toBeLessThanOrEqual(TINY.max_length);
   });
 });

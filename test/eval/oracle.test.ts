@@ -30,7 +30,14 @@ class Oracle extends Ferret {
       const answer = this.#answerTo(/USER: \n(.*) ASSISTANT:$/s.exec(text)?.[1] ?? '');
       return [...tokenizer.encode(` ${answer}`), tokenizer.endId];
     });
-    return this.#say({ past: [], lengths: batch.lengths, padded: batch.length, decoded: 0 });
+    return this.#say({
+      past: [],
+      lengths: batch.lengths,
+      padded: batch.length,
+      padding: 'right',
+      decoded: 0,
+      fixed: null,
+    });
   }
 
   override decode(_: tf.Tensor1D, cache: DecodeCache): DecodeStep {
