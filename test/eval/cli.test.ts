@@ -136,7 +136,21 @@ describe('ground predict', () => {
     expect(JSON.parse(stdout).prompt).toBe('Where? With boxes.');
   });
 
+  it('draws the answer where asked to, the same for a seed', async () => {
+    const ask = ['predict', '--checkpoint', checkpoint, '--image', image, '--prompt', 'Where?', '--json'];
+    const draw = async (...flags: string[]): Promise<string> =>
+      JSON.parse((await ground(...ask, '--max-tokens', '12', ...flags)).stdout).answer;
+    const first = await draw('--temperature', '3', '--seed', '5');
+    expect(await draw('--temperature', '3', '--seed', '5')).toBe(first);
+    expect(await draw('--temperature', '3', '--seed', '6')).not.toBe(first);
+    const greedy = await draw();
+    expect(await draw('--top-k', '1')).toBe(greedy);
+    expect(await draw('--stop', greedy.slice(1, 2))).toBe(greedy.slice(0, 1));
+  });
+
   it.each([
+    ['a temperature of 0', ['--prompt', 'x', '--temperature', '0'], 2, /expected a number above 0, found "0"/],
+    ['a top-p above 1', ['--prompt', 'x', '--top-p', '1.5'], 2, /top-p cannot be 1\.5/],
     ['a missing image', ['--image', 'nowhere.png', '--prompt', 'x'], 2, /cannot read the image nowhere\.png/],
     ['an empty prompt', ['--prompt', ' '], 2, /the prompt is empty/],
     ['a box outside', ['--prompt', 'x', '--box', '0,0,99,9'], 2, /reaches outside the image of 32x32/],

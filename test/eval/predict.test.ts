@@ -91,3 +91,38 @@ describe('questionPieces', () => {
     expect(() => questionPieces(prompt, regions)).toThrow(message);
   });
 });
+
+describe('sampled answers', () => {
+  const sampling = { temperature: 2, topK: 0, topP: 1, seed: 1 };
+
+  it('are the same with the same seed, and differ between seeds', async () => {
+    const answers: string[] = [];
+    for (const seed of [1, 2, 3, 1]) {
+      answers.push((await predict({ ...options, sampling: { ...sampling, seed } })).answer);
+    }
+    expect(answers[3]).toBe(answers[0]);
+    expect(new Set(answers).size).toBeGreaterThan(1);
+  });
+
+  it('are the greedy answer where only the most probable token may be drawn', async () => {
+    const greedy = await predict(options);
+    expect(await predict({ ...options, sampling: { ...sampling, topK: 1 } })).toEqual(greedy);
+  });
+
+  it('refuse what draws nothing', async () => {
+    await expect(predict({ ...options, sampling: { ...sampling, temperature: 0 } })).rejects.toThrow(
+      /temperature cannot be 0/,
+    );
+  });
+});
+
+describe('stop strings', () => {
+  it('end the answer before the first of them', async () => {
+    const { answer: whole } = await predict({ ...options, maxNewTokens: 20 });
+    const middle = whole[Math.floor(whole.length / 2)] ?? '';
+    expect(middle).not.toBe('');
+    const cut = await predict({ ...options, maxNewTokens: 20, stopStrings: ['never said', middle] });
+    expect(cut.answer).toBe(whole.slice(0, whole.indexOf(middle)).trim());
+    expect(cut.finished).toBe(true);
+  });
+});
