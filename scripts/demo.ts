@@ -6,6 +6,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { createOutput } from '../src/cli/output.ts';
+import { loadRecipe } from '../src/config/load.ts';
 import { openDataset } from '../src/data/dataset.ts';
 import type { StageResult } from '../src/train/loop.ts';
 
@@ -42,14 +44,24 @@ const began = performance.now();
 const engine = ['--engine', options.engine];
 await synth('data/scenes/train', options.scenes, '1');
 await synth('data/scenes/val', '400', '2');
-ground(['train', '--stage', '0-3', '--run', options.run, ...engine]);
+const STAGES = [0, 1, 2, 3];
+if (options.engine === 'wasm') {
+  // WebAssembly takes about ten times as long a step: a tenth of the steps shows that everything works.
+  for (const stage of STAGES) {
+    const { steps } = loadRecipe({ recipeDir: 'configs/ferret-v2-tiny', stage }).stage;
+    const fewer = ['--set', `steps=${Math.ceil(steps / 10)}`];
+    ground(['train', '--stage', `${stage}`, '--run', options.run, ...fewer, ...engine]);
+  }
+} else {
+  ground(['train', '--stage', '0-3', '--run', options.run, ...engine]);
+}
 
 const exported = JSON.parse(
   ground(
     ['export', 'onnx', '--run', options.run, '--out', `exports/${options.run}`, '--json', ...engine],
     true,
   ),
-) as { readonly maxAbsoluteDifference: number };
+) as { readonly differences: readonly { readonly absolute: number }[] };
 
 const val = await openDataset('data/scenes/val');
 const scene = await val.read(0);
@@ -71,36 +83,27 @@ const predict = [
 ground([...predict, '--out', 'exports/answer.png', ...engine]);
 
 const stages = await Promise.all(
-  [0, 1, 2, 3].map(
-    async stage =>
-      JSON.parse(
-        await readFile(`checkpoints/${options.run}/stage${stage}/result.json`, 'utf8'),
-      ) as StageResult,
-  ),
+  STAGES.map(async stage => {
+    const file = `checkpoints/${options.run}/stage${stage}/result.json`;
+    return JSON.parse(await readFile(file, 'utf8')) as StageResult;
+  }),
 );
-const number = (value: number | null | undefined, digits: number): string => value?.toFixed(digits) ?? '-';
+const rounded = (value: number | null | undefined): string => value?.toFixed(3) ?? '-';
 console.log();
-console.table(
-  Object.fromEntries(
-    stages.map(s => [
-      `${s.stage} ${s.name}`,
-      {
-        'trainable parameters': s.trainable,
-        steps: s.steps,
-        'first loss': number(s.firstLoss, 3),
-        'last loss': number(s.lastLoss, 3),
-        ROC: number(s.scores.roc_accuracy, 3),
-        REC: number(s.scores.rec_accuracy, 3),
-        'grounding gap': number(s.scores.grounding_gap, 3),
-        seconds: number(s.seconds, 0),
-      },
-    ]),
-  ),
+createOutput({}).table(
+  ['stage', 'name', 'trains', 'steps', 'first loss', 'last loss', 'ROC', 'REC', 'grounding gap', 'seconds'],
+  stages.map(({ stage, name, trainable, steps, firstLoss, lastLoss, scores, seconds }) => [
+    ...[stage, name, trainable, steps, rounded(firstLoss), rounded(lastLoss)],
+    ...[rounded(scores.roc_accuracy), rounded(scores.rec_accuracy), rounded(scores.grounding_gap)],
+    Math.round(seconds),
+  ]),
 );
-console.log(
-  `ONNX differs from the trained model by at most ${exported.maxAbsoluteDifference.toExponential(1)}.`,
-);
-console.log(`All of it took ${((performance.now() - began) / 60_000).toFixed(1)} minutes. To look further:
+const largest = Math.max(...exported.differences.map(difference => difference.absolute));
+console.log(`
+ROC: share of regions named rightly of two options. REC: share of boxes with IoU 0.5 or more. Grounding gap: how much
+the loss grows when images are exchanged. Held-out scenes; the ONNX file differs from the model by at most ${largest.toExponential(1)}.
+
+All of it took ${((performance.now() - began) / 60_000).toFixed(1)} minutes. To look further:
 
   tensorboard --logdir checkpoints/${options.run}
   npx ground predict --run ${options.run} --image exports/scene.png --prompt "${question}" --ground --out answer.png
