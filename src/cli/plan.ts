@@ -76,13 +76,14 @@ async function plan(options: PlanOptions, out: Output): Promise<void> {
 
 async function timed(recipe: Recipe, engine: 'tensorflow' | 'wasm', idleBytes: number): Promise<TimedStage> {
   const { planStage, secondsPerStep } = await import('../train/plan/stage.ts');
+  const { processBytes } = await import('../train/plan/memory.ts');
   const { measureSpeed } = await import('../train/plan/speed.ts');
   const stage = await planStage(recipe, engine);
   const speed = measureSpeed(stage.products);
   const seconds = secondsPerStep(stage.work, speed);
   return {
     ...stage,
-    processBytes: idleBytes + stage.memory.resident,
+    processBytes: processBytes(stage.memory, idleBytes),
     speed,
     secondsPerStep: seconds,
     secondsPerStage: seconds * stage.steps,

@@ -33,11 +33,18 @@ interface Buffer {
 }
 
 /**
- * Follows TensorFlow's executor through a graph: nodes run in the order in which they become ready, a tensor is freed
- * after its last reader, element-wise ops write over inputs that die with them, and what no output needs is not run.
+ * Follows TensorFlow's executor through a graph: a tensor is freed after its last reader, element-wise ops write over
+ * inputs that die with them, and what no output needs is not run. Its threads take nodes in no fixed order; of the
+ * order in which they become ready and that of the recording, the one that holds more counts.
  */
 export function peakMemory(graph: RecordedGraph): PeakMemory {
-  const order = readyOrder(graph);
+  const ready = readyOrder(graph);
+  const needed = new Set(ready);
+  const peaks = [ready, graph.nodes.filter(node => needed.has(node))].map(order => peakInOrder(graph, order));
+  return peaks.reduce((a, b) => (b.bytes > a.bytes ? b : a));
+}
+
+function peakInOrder(graph: RecordedGraph, order: readonly GraphNode[]): PeakMemory {
   const readers = new Map<string, number>();
   for (const node of order) for (const name of node.inputs) readers.set(name, (readers.get(name) ?? 0) + 1);
   const results = new Set(graph.outputNodes);

@@ -5,29 +5,10 @@ import type { ModuleSummary } from '../../telemetry/events.ts';
 import type { Recipe } from '../recipe.ts';
 import type { Product } from './cost.ts';
 import { type BatchGroup, type DrawnBatches, drawBatches } from './draw.ts';
+import { type PlannedMemory, planMemory } from './memory.ts';
 import { type BatchSizes, sizesOf } from './sizes.ts';
 import type { MachineSpeed } from './speed.ts';
 import { type PlannedEngine, type TracedFunction, type TracedStep, traceStep } from './trace.ts';
-
-/** Memory of a stage, bytes. All figures but the last two are sums of tensors. */
-export interface PlannedMemory {
-  readonly weights: number;
-  /** Of what trains and is reached by the loss. */
-  readonly gradients: number;
-  /** AdamW's two moments. */
-  readonly moments: number;
-  /** Tensors of the largest micro-batch. */
-  readonly batch: number;
-  /** What the gradients' function holds beyond its results when it holds most: activations and what is computed from them. */
-  readonly activations: number;
-  /** What the update holds beyond weights, gradients and moments when it holds most: new values, and sums on the way. */
-  readonly update: number;
-  /** Most bytes of tensors alive at once, and when. */
-  readonly peak: number;
-  readonly peakIn: 'gradients' | 'update';
-  /** By how much the process grows over an idle engine: the peak, what the allocator keeps, recorded functions, batches. */
-  readonly resident: number;
-}
 
 /** What one step computes. */
 export interface PlannedWork {
@@ -59,15 +40,6 @@ export interface StagePlan {
   readonly products: readonly { readonly product: Product; readonly flops: number }[];
 }
 
-/**
- * What libtensorflow's allocator keeps for tensors that come and go: holes between them, and chunks up to twice as long
- * as asked for. Measured on the tiny recipe with 4 to 32 samples: 1.0 to 1.4.
- */
-const ALLOCATOR_SLACK = 1.25;
-/** Bytes that TensorFlow keeps for each node of a recorded function: graph, optimised graph, kernel. Measured likewise. */
-const NODE_BYTES = 6 * 1024;
-/** Steps of batches that lie ready besides the one in use. */
-const PREFETCHED = 2;
 /** Sizes of batches that are traced; rarer ones count as the most frequent. */
 const MOST_SIZES = 6;
 
@@ -88,22 +60,18 @@ export async function planStage(recipe: Recipe, engine: PlannedEngine): Promise<
   const { modules } = first.trace.training;
   const conversations = groups.some(({ batch }) => batch.kind === 'conversation');
   const samplesPerStep = conversations ? accumulate * samples : samples;
-  const numbers = {
-    parameters: modules.reduce((sum, m) => sum + m.parameters, 0),
-    trainable: modules.reduce((sum, m) => sum + m.trainable, 0),
-  };
-  const nodes =
-    engine === 'wasm' ? 0 : traces.flatMap(({ trace }) => trace.functions).reduce((n, f) => n + f.nodes, 0);
+  const recorded = engine === 'wasm' ? [] : traces.flatMap(({ trace }) => trace.functions);
   return {
     stage: stage.stage,
     name: stage.name,
     steps: stage.steps,
     samplesPerStep,
     modules,
-    ...numbers,
+    parameters: modules.reduce((sum, m) => sum + m.parameters, 0),
+    trainable: modules.reduce((sum, m) => sum + m.trainable, 0),
     source: drawn.source,
     largest: largestConversation(groups),
-    memory: memoryOf(step, { ...numbers, nodes, accumulate }),
+    memory: planMemory(step, { accumulate, recorded }),
     work: workOf(traces, accumulate, samplesPerStep),
     products: first.trace.products,
   };
@@ -167,37 +135,6 @@ function largestConversation(groups: readonly BatchGroup[]): BatchSizes | null {
     }),
     first,
   );
-}
-
-function memoryOf(
-  { functions, between, gradientBytes, batchBytes }: TracedStep,
-  about: { parameters: number; trainable: number; nodes: number; accumulate: number },
-): PlannedMemory {
-  const of = (kind: TracedFunction['kind'], bytes: (f: TracedFunction) => number): number =>
-    Math.max(0, ...functions.filter(f => f.kind === kind).map(bytes));
-  const alive = (f: TracedFunction): number => f.around + f.peak.bytes + f.peak.constants;
-  const inside = { gradients: of('gradients', alive), update: of('update', alive) };
-  const peak = Math.max(between, inside.gradients, inside.update);
-  const held = (f: TracedFunction): number => f.peak.bytes - f.peak.results;
-  const lasting = 4 * about.parameters + 8 * about.trainable;
-  return {
-    weights: 4 * about.parameters,
-    gradients: gradientBytes,
-    moments: 8 * about.trainable,
-    batch: batchBytes,
-    // Without recorded functions there is one peak, and nothing tells apart what it holds.
-    activations:
-      functions.length > 0 ? of('gradients', held) : Math.max(0, peak - lasting - batchBytes - gradientBytes),
-    update: of('update', held),
-    peak,
-    peakIn:
-      functions.length === 0 || inside.gradients >= Math.max(inside.update, between) ? 'gradients' : 'update',
-    resident:
-      lasting +
-      ALLOCATOR_SLACK * (peak - lasting) +
-      about.nodes * NODE_BYTES +
-      PREFETCHED * about.accumulate * batchBytes,
-  };
 }
 
 /** The mean step: each size as often as it comes, conversations `accumulate` times, one batch for contrasting. */
