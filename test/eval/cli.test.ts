@@ -149,7 +149,12 @@ describe('ground predict', () => {
   });
 
   it.each([
-    ['a temperature of 0', ['--prompt', 'x', '--temperature', '0'], 2, /expected a number above 0, found "0"/],
+    [
+      'a temperature of 0',
+      ['--prompt', 'x', '--temperature', '0'],
+      2,
+      /expected a number above 0, found "0"/,
+    ],
     ['a top-p above 1', ['--prompt', 'x', '--top-p', '1.5'], 2, /top-p cannot be 1\.5/],
     ['a missing image', ['--image', 'nowhere.png', '--prompt', 'x'], 2, /cannot read the image nowhere\.png/],
     ['an empty prompt', ['--prompt', ' '], 2, /the prompt is empty/],

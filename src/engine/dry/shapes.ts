@@ -175,7 +175,7 @@ const argmax: Infer = call => {
   const at = axis < 0 ? axis + shape.length : axis;
   return one(
     shape.filter((_, i) => i !== at),
-    DTYPE.int64,
+    Number(attribute(call, 'output_type') ?? DTYPE.int64),
   );
 };
 
