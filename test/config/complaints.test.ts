@@ -43,7 +43,7 @@ describe('a wrong recipe is answered with the place, what was expected and what 
       recipe/stage2.yaml:11:22  batch.qqqq: no such key
         11 | batch: {samples: 16, qqqq: 1}
            |                      ^^^^
-        = the keys here are samples, accumulate"
+        = the keys here are samples, accumulate, contrastive"
     `);
   });
 
