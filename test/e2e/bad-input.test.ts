@@ -266,7 +266,7 @@ describe('a wrong recipe or flag (exit code 2)', () => {
         [
           'another model in the same run',
           [...STAGE1, '--run', 'good', '--set', 'model.llm.intermediate_size=128'],
-          ['model.llm.intermediate_size: 256 became 128', '--fresh', '--run NAME'],
+          [/model\.llm\.intermediate_size: \d+ became 128/, '--fresh', '--run NAME'],
         ],
         ['an unknown command', ['trian'], ["unknown command 'trian'"]],
         [
@@ -485,7 +485,7 @@ describe('a fault in the weights (exit code 1)', () => {
     ['predict', ['predict', ...model, ...asked]],
     ['export', ['export', 'onnx', ...model, '--out', 'exported']],
   ];
-  const other = /misshapen: llm\.model\.layers\.0\.mlp\.gate_proj\.weight \[128,96\], not \[256,96\]/;
+  const other = /misshapen: llm\.model\.layers\.0\.mlp\.gate_proj\.weight \[128,\d+\], not \[\d+,\d+\]/;
   const damaged = /damaged: model\.safetensors has the checksum \w+ instead of \w+/;
   const mistakes: (readonly [string, readonly string[], readonly (string | RegExp)[]])[] = [
     ...uses(['--run', 'lost']).map(
