@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { MAIN, metricsOf, renderScenes } from './ground.ts';
 
-const STEPS = 1000;
+const STEPS = 1600;
 /** From here on memory is fitted: by then every shape has been seen, so that nothing is recorded any more. */
-const WARM = 500;
+const WARM = 800;
 
 let folder = '';
 
