@@ -1,4 +1,3 @@
-import { relative } from 'node:path';
 import type { Command } from 'commander';
 import { GroundError } from '../errors.ts';
 import type { Recipe } from '../train/recipe.ts';
@@ -71,7 +70,7 @@ async function plan(options: PlanOptions, out: Output): Promise<void> {
   }
   out.line();
   out.line(`${describeEngine(engine)}; an idle process holds ${bytes(idleBytes)}`);
-  out.result({ recipe: relative(process.cwd(), recipeDir), engine, idleBytes, stages: planned });
+  out.result({ recipe: recipeDir, engine, idleBytes, stages: planned });
 }
 
 async function timed(recipe: Recipe, engine: 'tensorflow' | 'wasm', idleBytes: number): Promise<TimedStage> {
