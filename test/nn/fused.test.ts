@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tensorCount } from '../../src/engine/memory.ts';
 import * as tf from '../../src/engine/tf.ts';
-import { activate, gelu, geluTanh, sigmoidLinear, swiGlu } from '../../src/nn/activation.ts';
+import { activate, gelu, geluTanh, relu, sigmoidLinear, swiGlu } from '../../src/nn/activation.ts';
 import { attend } from '../../src/nn/attention.ts';
 import { crossEntropy } from '../../src/nn/cross-entropy.ts';
 import { rmsStandardize, standardize } from '../../src/nn/norm.ts';
@@ -57,6 +57,17 @@ describe('fused layers equal their composed forms, values and gradients', () => 
     scoped(() => {
       const composed = (x: tf.Tensor) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.div(x, Math.SQRT2)), 1));
       expectSameFunction(x => gelu(x as tf.Tensor2D), composed, [randomTensor('x', [6, 7])]);
+    }),
+  );
+
+  it(
+    'relu',
+    scoped(() => {
+      const composed = (x: tf.Tensor) => tf.relu(x);
+      expectSameFunction(x => relu(x), composed, [randomTensor('x', [6, 7])]);
+      // At 0 the slope is 0, as in PyTorch.
+      const slope = tf.grad(x => tf.sum(relu(x)))(tf.tensor1d([-1, 0, 1]));
+      expectClose(slope, tf.tensor1d([0, 0, 1]), 0);
     }),
   );
 

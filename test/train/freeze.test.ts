@@ -96,3 +96,21 @@ describe('planTraining', () => {
     );
   });
 });
+
+describe('banks', () => {
+  it('are cut before a vector grows longer than an engine can count', () => {
+    const large = new ParameterTree();
+    for (const name of ['a', 'b', 'c', 'd']) large.root.parameter(`llm.${name}`, [2 ** 14, 2 ** 15], zeros);
+    large.root.parameter('llm.whole', [2 ** 16, 2 ** 15], zeros);
+    large.root.parameter('llm.last', [2, 2], zeros);
+    const { banks } = planTraining(large, stage(['llm']), new Set());
+    expect(banks.map(bank => bank.parameters.map(p => p.name.slice(4)))).toEqual([
+      ['a', 'b'],
+      ['c', 'd'],
+      // One parameter is never cut.
+      ['whole'],
+      ['last'],
+    ]);
+    expect(new Set(banks.map(bank => bank.group))).toEqual(new Set(['llm']));
+  });
+});

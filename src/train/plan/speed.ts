@@ -15,7 +15,9 @@ export interface MachineSpeed {
 /** Sides of measured matrices, at most: the speed of larger ones is the same, only the wait is longer. */
 const LARGEST_SIDE = 1024;
 /** How long each measurement goes on, at least, seconds. */
-const MEASURED_SECONDS = 0.15;
+const MEASURED_SECONDS = 0.1;
+/** Shapes of products that are measured, those with most operations. */
+const MEASURED_PRODUCTS = 6;
 /** Ops of the chain that is timed for what an op costs. */
 const CHAIN = 400;
 
@@ -26,7 +28,7 @@ const CHAIN = 400;
 export function measureSpeed(
   products: readonly { readonly product: Product; readonly flops: number }[],
 ): MachineSpeed {
-  const likely = products.slice(0, 3);
+  const likely = products.slice(0, MEASURED_PRODUCTS);
   const total = likely.reduce((sum, { flops }) => sum + flops, 0);
   const seconds = likely.reduce((sum, { product, flops }) => sum + flops / productSpeed(product), 0);
   return { flops: total > 0 ? total / seconds : 0, bytes: memorySpeed(), perOp: opCost() };
