@@ -4,6 +4,7 @@ import { input, readCase } from '../../scripts/parity/case.ts';
 import { loadWeights } from '../../scripts/parity/results.ts';
 import { tensorflowBackend } from '../../src/engine/backend.ts';
 import { CompiledFunctions } from '../../src/engine/compile.ts';
+import { startEngine } from '../../src/engine/engine.ts';
 import * as tf from '../../src/engine/tf.ts';
 import type { LlamaConfig } from '../../src/models/config.ts';
 import {
@@ -16,13 +17,8 @@ import {
 import { Llama } from '../../src/models/llama.ts';
 import { ParameterTree } from '../../src/nn/parameter.ts';
 import { Random } from '../../src/random.ts';
-import { startTestEngine } from '../helpers/engine.ts';
 import { expectClose } from '../helpers/numbers.ts';
 import { tinyConfig } from '../helpers/tiny-ferret.ts';
-
-beforeAll(async () => {
-  await startTestEngine();
-});
 
 const config: LlamaConfig = { ...tinyConfig.llm, max_position_embeddings: 256 };
 
@@ -49,7 +45,11 @@ function uncached(llm: Llama, row: tf.Tensor2D): tf.Tensor2D {
   });
 }
 
-describe('decoding with a cache', () => {
+describe.each(['auto', 'wasm'] as const)('decoding with a cache, engine %s', engine => {
+  beforeAll(async () => {
+    await startEngine({ engine, device: 'cpu' });
+  });
+
   const variants: (PrefillOptions & { name: string })[] = [
     { name: 'padding on the right, a growing cache', padding: 'right' },
     { name: 'padding on the left, a growing cache', padding: 'left' },
@@ -126,7 +126,11 @@ interface HubConfig extends Omit<LlamaConfig, 'head_dim'> {
   readonly rope_parameters?: { readonly rope_theta?: number } | null;
 }
 
-describe('greedy generation', () => {
+describe.each(['auto', 'wasm'] as const)('greedy generation, engine %s', engine => {
+  beforeAll(async () => {
+    await startEngine({ engine, device: 'cpu' });
+  });
+
   it.each(['llama', 'qwen2'])(
     'of %s equals transformers, prompts padded on the left as they come',
     async name => {
