@@ -1,7 +1,7 @@
 /** Samples to one `ConversationBatch`: everything side by side, and the index arrays that say what stands where. */
 import { GroundError } from '../errors.ts';
+import type { ConversationBatch, Floats, Ints, RegionGeometry } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
-import type { ConversationBatch, Floats, Ints, RegionGeometry } from './batch.ts';
 import { bucketSize } from './buckets.ts';
 import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, normaliseInto, type Views } from './image.ts';
 import {

@@ -3,9 +3,9 @@
  * CLIP's text tower, so they are cut at its longest length as CLIP does; nothing else in `ground` is ever cut.
  */
 import { GroundError } from '../errors.ts';
+import type { ContrastiveBatch, Floats, Ints } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { Random } from '../random.ts';
-import type { ContrastiveBatch, Floats, Ints } from './batch.ts';
 import type { PixelBox } from './box.ts';
 import { bucketSize } from './buckets.ts';
 import { addRows, ints, pixels } from './collate.ts';

@@ -3,9 +3,9 @@
  * either way a step is a function of (options, position) alone.
  */
 import { GroundError } from '../errors.ts';
+import type { Batch } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { hashSeed, Random } from '../random.ts';
-import type { Batch } from './batch.ts';
 import { collate } from './collate.ts';
 import { type ContrastiveSample, collateContrastive, pairsOf } from './contrastive.ts';
 import type { Conversation } from './conversation.ts';

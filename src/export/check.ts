@@ -1,6 +1,6 @@
-import type { ConversationBatch } from '../data/batch.ts';
 import type * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
+import type { ConversationBatch } from '../models/batch.ts';
 import type { Ferret } from '../models/ferret.ts';
 import { disposeTensors, toTensors } from '../models/tensors.ts';
 import { logitsOf, namedInputs } from './network.ts';

@@ -1,10 +1,10 @@
-import type { ConversationBatch } from '../data/batch.ts';
 import { collate } from '../data/collate.ts';
 import { prepareSample, type SampleContext } from '../data/sample.ts';
 import { renderScene } from '../data/sources/scenes.ts';
 import { taskContext } from '../data/tasks/context.ts';
 import { conversationOf } from '../data/tasks/index.ts';
 import { GroundError } from '../errors.ts';
+import type { ConversationBatch } from '../models/batch.ts';
 
 /** Scenes tried until one has an object to ask about and fits the sequence. */
 const SCENES = 20;

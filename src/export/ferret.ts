@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { errorCode, ioError, writeDirectoryAtomic, writeStream } from '../atomic.ts';
-import type { ConversationBatch } from '../data/batch.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
+import type { ConversationBatch } from '../models/batch.ts';
 import type { Ferret } from '../models/ferret.ts';
 import { encodeSafetensors, type TensorEntry } from '../models/safetensors.ts';
 import { Random } from '../random.ts';

@@ -1,5 +1,5 @@
-import type { ConversationBatch, Floats, Ints } from '../data/batch.ts';
 import { patchLayout } from '../data/maps.ts';
+import type { ConversationBatch, Floats, Ints } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { Random } from '../random.ts';
 

@@ -1,12 +1,5 @@
-import type {
-  Batch,
-  ContrastiveBatch,
-  ConversationBatch,
-  Floats,
-  Ints,
-  RegionGeometry,
-} from '../data/batch.ts';
 import * as tf from '../engine/tf.ts';
+import type { Batch, ContrastiveBatch, ConversationBatch, Floats, Ints, RegionGeometry } from './batch.ts';
 import type { BlockGeometry } from './sampler.ts';
 
 /** What stands in for minus infinity between pairs that are no negatives of each other. */

@@ -1,7 +1,7 @@
-import type { Batch } from '../data/batch.ts';
 import { CompiledFunctions } from '../engine/compile.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
+import type { Batch } from '../models/batch.ts';
 import type { Ferret } from '../models/ferret.ts';
 import { type BatchTensors, disposeTensors, listTensors, toTensors } from '../models/tensors.ts';
 import type { Parameter } from '../nn/parameter.ts';

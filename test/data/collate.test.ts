@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ConversationBatch } from '../../src/data/batch.ts';
 import { bucketSize } from '../../src/data/buckets.ts';
 import { arraysOf, collate } from '../../src/data/collate.ts';
 import { averageOver, collateContrastive, pairsOf } from '../../src/data/contrastive.ts';
@@ -10,6 +9,7 @@ import { piecesText } from '../../src/data/render.ts';
 import { prepareSample, prepareViews, type Sample, type SampleContext } from '../../src/data/sample.ts';
 import { taskContext } from '../../src/data/tasks/context.ts';
 import { type ConversationTask, conversationOf } from '../../src/data/tasks/index.ts';
+import type { ConversationBatch } from '../../src/models/batch.ts';
 import type { ModelConfig } from '../../src/models/config.ts';
 import { Random } from '../../src/random.ts';
 import { box, model, randomRecord, tokenizer } from './loader-records.ts';

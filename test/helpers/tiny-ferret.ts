@@ -1,5 +1,5 @@
 /** A Ferret of a few thousand parameters, and batches for it made by hand. */
-import type { ContrastiveBatch, ConversationBatch, Ints } from '../../src/data/batch.ts';
+import type { ContrastiveBatch, ConversationBatch, Ints } from '../../src/models/batch.ts';
 import type { ModelConfig } from '../../src/models/config.ts';
 import { Random } from '../../src/random.ts';
 

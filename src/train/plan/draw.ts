@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Batch } from '../../data/batch.ts';
 import { openLoader } from '../../data/loader.ts';
+import type { Batch } from '../../models/batch.ts';
 import type { ModelConfig } from '../../models/config.ts';
 import type { StageRecipe } from '../recipe.ts';
 import { largestBatches } from './sizes.ts';

@@ -1,6 +1,6 @@
-import type { Batch, ContrastiveBatch, ConversationBatch, Floats, Ints } from '../../data/batch.ts';
 import { bucketSize } from '../../data/buckets.ts';
 import { patchLayout } from '../../data/maps.ts';
+import type { Batch, ContrastiveBatch, ConversationBatch, Floats, Ints } from '../../models/batch.ts';
 import type { ModelConfig } from '../../models/config.ts';
 import type { StageRecipe } from '../recipe.ts';
 

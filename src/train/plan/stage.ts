@@ -1,6 +1,6 @@
-import type { Batch } from '../../data/batch.ts';
 import { arraysOf } from '../../data/collate.ts';
 import { GroundError } from '../../errors.ts';
+import type { Batch } from '../../models/batch.ts';
 import type { ModuleSummary } from '../../telemetry/events.ts';
 import type { Recipe } from '../recipe.ts';
 import type { Product } from './cost.ts';

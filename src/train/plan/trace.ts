@@ -1,7 +1,7 @@
-import type { Batch } from '../../data/batch.ts';
 import type { RecordedGraph } from '../../engine/compile.ts';
 import { tensorBytes } from '../../engine/dry/dtypes.ts';
 import { dryRun } from '../../engine/dry/run.ts';
+import type { Batch } from '../../models/batch.ts';
 import { Ferret } from '../../models/ferret.ts';
 import { planTraining, type TrainingPlan } from '../freeze.ts';
 import type { Recipe } from '../recipe.ts';
