@@ -47,7 +47,7 @@ export interface ProducerOptions {
   /** Most questions a conversation (4), and most objects listed in a turn (10). */
   readonly rounds?: number;
   readonly maxObjects?: number;
-  /** Memory for decoded images, bytes, shared evenly by the datasets (256 MiB). */
+  /** Memory for decoded images, bytes, shared evenly by the datasets (64 MiB). */
   readonly cacheBytes?: number;
   readonly position?: LoaderPosition;
 }
@@ -74,7 +74,7 @@ export interface ProducedStep {
 /** Batches are of one kind each. */
 type Kind = 'text' | 'visual' | 'contrastive';
 
-const DEFAULT_CACHE_BYTES = 256 * 2 ** 20;
+const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
 /** Tasks that ask for labels beyond their own image's, and the rows these are collected from. */
 const LABEL_TASKS: ReadonlySet<TaskName> = new Set(['roc', 'count', 'scene-text']);
 const LABEL_ROWS = 256;

@@ -130,7 +130,7 @@ async function runStage(
     while (progress.step < stage.steps) {
       await takeStep(session);
       // Scored before it is saved: what a crash in between costs is repeated as a whole, and logged once.
-      if (isDue(stage.eval.every, progress.step, stage.steps)) scores = await score(session);
+      if (isDue(stage.eval.every, progress.step, stage.steps)) scores = await scoreOrSave(session);
       if (isDue(stage.checkpoint.every, progress.step, stage.steps)) checkpoint = await save(session);
     }
     const result: StageResult = {
@@ -229,6 +229,16 @@ async function score({ options, model, listener, progress }: Session): Promise<S
   const scores = await options.evaluate(model, options.recipe, progress.step, event => listener.on(event));
   listener.on({ type: 'scores', step: progress.step, scores });
   return scores;
+}
+
+/** Scores; when that fails, the steps since the last checkpoint are saved before the failure is passed on. */
+async function scoreOrSave(session: Session): Promise<StageResult['scores']> {
+  try {
+    return await score(session);
+  } catch (thrown) {
+    await save(session);
+    throw thrown;
+  }
 }
 
 /** Saves a checkpoint, then deletes those that the recipe does not keep; returns its path. */
