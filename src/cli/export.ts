@@ -17,6 +17,7 @@ interface OnnxOptions extends CommonOptions, EngineOptions, ModelOptions {
 interface SafetensorsOptions extends CommonOptions, ModelOptions {
   readonly out: string;
   readonly dtype: ExportDtype;
+  readonly lora?: string;
 }
 
 /** Adds `ground export onnx` and `ground export safetensors`. */
@@ -30,7 +31,8 @@ export function register(program: Command): void {
       new Option('--dtype <dtype>', 'source: as the checkpoint has them')
         .choices(['source', 'float32', 'bfloat16', 'float16'])
         .default('source'),
-    );
+    )
+    .option('--lora <dir>', 'merge this PEFT adapter into the language model first, in float32');
   withCommon(withModel(safetensors)).action((options: SafetensorsOptions) =>
     exportSafetensors(options, createOutput(options)),
   );
@@ -82,12 +84,19 @@ async function exportSafetensors(options: SafetensorsOptions, out: Output): Prom
     checkpoint: path,
     out: resolve(options.out),
     dtype: options.dtype,
+    ...(options.lora === undefined ? {} : { lora: resolve(options.lora) }),
   });
   out.line(`${relative('.', report.out) || '.'}: from ${relative('.', path) || '.'}`);
   out.table(
     ['folder', 'tensors', 'MB', 'stored as'],
     report.folders.map(f => [f.folder, f.tensors, (f.bytes / 1e6).toFixed(1), f.dtypes.join(' ')]),
   );
+  if (report.lora) {
+    const { weights, largestChange } = report.lora;
+    out.line(
+      `merged an adapter into ${weights} weights; the largest change of a value is ${largestChange.toExponential(2)}`,
+    );
+  }
   out.result(report);
 }
 

@@ -21,6 +21,7 @@ import {
 } from '../models/safetensors.ts';
 import { verifyCheckpoint } from '../train/checkpoint.ts';
 import { describeProblems } from '../train/rundir.ts';
+import { type LoraAdapter, openLora } from './lora.ts';
 
 /** Values as the checkpoint has them, or all of one dtype. */
 export type ExportDtype = 'source' | 'float32' | 'float16' | 'bfloat16';
@@ -47,6 +48,14 @@ export interface SafetensorsReport {
     readonly bytes: number;
     readonly dtypes: readonly Dtype[];
   }[];
+  /** The adapter that was merged, how many weights it changed and the largest change of a value. */
+  readonly lora?: { readonly folder: string; readonly weights: number; readonly largestChange: number };
+}
+
+/** What merging has done so far; known only when every tensor has been written. */
+interface Merging {
+  readonly adapter: LoraAdapter;
+  largestChange: number;
 }
 
 /**
@@ -57,6 +66,8 @@ export async function exportHuggingFace(options: {
   readonly checkpoint: string;
   readonly out: string;
   readonly dtype: ExportDtype;
+  /** Folder of a PEFT adapter of the language model, merged into its weights in float32. */
+  readonly lora?: string;
 }): Promise<SafetensorsReport> {
   const { checkpoint, out, dtype } = options;
   const problems = await verifyCheckpoint(checkpoint);
@@ -76,8 +87,11 @@ export async function exportHuggingFace(options: {
   const origin = companions.get('huggingface.json');
   const provenance = origin === undefined ? null : parseProvenance(new TextDecoder().decode(origin));
   const source = await openSafetensors(join(checkpoint, 'model.safetensors'));
+  let merging: Merging | null = null;
   try {
-    const entries = entriesByFolder(source, dtype, provenance);
+    if (options.lora !== undefined) merging = { adapter: await openLora(options.lora), largestChange: 0 };
+    const entries = entriesByFolder(source, dtype, provenance, merging);
+    checkTargets(merging, entries.llm);
     const configs = configsOf(model, entries, tokenizer, provenance);
     const bytes = new Map<FolderName, number>();
     await writeDirectoryAtomic(out, async temporary => {
@@ -103,8 +117,16 @@ export async function exportHuggingFace(options: {
         bytes: bytes.get(folder) ?? 0,
         dtypes: [...new Set(entries[folder].map(entry => entry.dtype))].sort(),
       })),
+      ...(merging && {
+        lora: {
+          folder: merging.adapter.folder,
+          weights: merging.adapter.targets.length,
+          largestChange: merging.largestChange,
+        },
+      }),
     };
   } finally {
+    await merging?.adapter.close();
     await source.close();
   }
 }
@@ -114,7 +136,9 @@ function entriesByFolder(
   source: SafetensorsFile,
   dtype: ExportDtype,
   provenance: Provenance | null,
+  merging: Merging | null,
 ): Readonly<Record<FolderName, TensorEntry[]>> {
+  const merged = new Set(merging?.adapter.targets);
   const entries: Record<FolderName, TensorEntry[]> = { clip: [], dinov2: [], llm: [], ferret: [] };
   const hasText = [...source.tensors.keys()].some(name => name.startsWith('text_encoder.'));
   const bare = provenance?.bareVision === true && !hasText;
@@ -125,13 +149,32 @@ function entriesByFolder(
       name: folder === 'clip' && bare ? name.replace(/^vision_model\./, '') : name,
       dtype: target,
       shape,
-      data: async () =>
-        target === stored
-          ? source.readBytes(parameter)
-          : narrow(target, await source.readFloat32(parameter), `tensor ${parameter}`),
+      data: async () => {
+        const changes = merging !== null && folder === 'llm' && merged.has(name);
+        if (target === stored && !changes) return source.readBytes(parameter);
+        const values = await source.readFloat32(parameter);
+        if (changes) {
+          const change = await merging.adapter.merge(name, shape, values);
+          merging.largestChange = Math.max(merging.largestChange, change);
+        }
+        return narrow(target, values, `tensor ${parameter}`);
+      },
     });
   }
   return entries;
+}
+
+/** An adapter of another model must be refused before anything is written. */
+function checkTargets(merging: Merging | null, llm: readonly TensorEntry[]): void {
+  const names = new Set(llm.map(entry => entry.name));
+  const missing = merging?.adapter.targets.filter(name => !names.has(name)) ?? [];
+  if (missing.length === 0) return;
+  throw new GroundError(
+    'export',
+    `${merging?.adapter.folder}: the language model has no ${missing.slice(0, 3).join(', ')}` +
+      (missing.length > 3 ? `, … (${missing.length} in all)` : ''),
+    { hint: 'the adapter was trained for another model' },
+  );
 }
 
 function configsOf(
