@@ -1,4 +1,5 @@
 import type { PixelBox } from './box.ts';
+import type { Piece } from './conversation.ts';
 import type { Rle } from './rle.ts';
 
 /** One object seen in an image. */
@@ -15,6 +16,42 @@ export interface ObjectAnnotation {
    * but must not be asked for, counted or answered as one.
    */
   readonly crowd?: boolean;
+  /** Sentences people wrote to tell this object from all others of its image (RefCOCO); none where absent. */
+  readonly expressions?: readonly string[];
+}
+
+/** A described part of an image that need not be one object: "man holding a cup" (Visual Genome's regions). */
+export interface DescribedRegion {
+  readonly phrase: string;
+  readonly box: PixelBox;
+}
+
+/**
+ * Characters `start` to `end` (UTF-16, end exclusive) of `captions[caption]` name these objects: Flickr30k's entities.
+ */
+export interface CaptionSpan {
+  readonly caption: number;
+  readonly start: number;
+  readonly end: number;
+  readonly objects: readonly number[];
+}
+
+/** What a stored conversation came as; tasks choose by it. */
+export const CONVERSATION_KINDS = ['chat', 'vqa', 'ocr', 'presence'] as const;
+export type ConversationKind = (typeof CONVERSATION_KINDS)[number];
+
+/** A question with its answer, as the annotation file has them, boxes and regions in pixels. */
+export interface StoredRound {
+  readonly question: readonly Piece[];
+  readonly answer: readonly Piece[];
+  /** All answers that people gave or that count as right (VQA's ten); `answer` alone where absent. */
+  readonly accepted?: readonly string[];
+}
+
+/** A conversation somebody annotated (LLaVA, Ferret, VQA), rather than one a task makes of objects. */
+export interface StoredConversation {
+  readonly kind: ConversationKind;
+  readonly rounds: readonly StoredRound[];
 }
 
 /** `objects[subject]` stands in relation `predicate` to `objects[object]`: 0 "left of" 1. */
@@ -24,16 +61,28 @@ export interface Relation {
   readonly object: number;
 }
 
-/** One image with all that is known of it: the type that every source yields and every shard holds. */
+/**
+ * One image with all that is known of it: the type that every source yields and every shard holds. A shard's `media`
+ * column says "image" for every row; video and audio will be further types beside this one, with further columns.
+ */
 export interface ImageRecord {
   readonly id: string;
   /** The encoded file (JPEG or PNG), as it came. */
   readonly image: Uint8Array;
+  /** Where the file lies, for a record whose shard links to it instead of holding it; absolute. */
+  readonly path?: string;
   readonly width: number;
   readonly height: number;
   readonly captions: readonly string[];
   readonly objects: readonly ObjectAnnotation[];
   readonly relations: readonly Relation[];
+  /** "train", "val", "testA": as the source names it; absent where it does not. */
+  readonly split?: string;
+  readonly regions?: readonly DescribedRegion[];
+  readonly spans?: readonly CaptionSpan[];
+  readonly conversations?: readonly StoredConversation[];
+  /** Labels that annotators looked for and did not find (LVIS's negative categories). */
+  readonly absent?: readonly string[];
 }
 
 /** All that is known of an image, without its bytes: what a task reads. */

@@ -41,7 +41,7 @@ export const DEFAULT_LIMITS: ShardLimits = {
 const MAX_SHARD_BYTES = 512 * 2 ** 20;
 
 /** Room for a batch's own header and footer entry, in the budget of its shard. */
-const BATCH_OVERHEAD = 4096;
+const BATCH_OVERHEAD = 12_288;
 
 const SHARD_NAME = /^shard-\d{5}\.arrow(\.tmp-\d+)?$/;
 const MANIFEST_NAME = /^manifest\.json(\.tmp-\d+)?$/;

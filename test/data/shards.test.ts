@@ -87,7 +87,7 @@ describe('writing and reading', () => {
     expect(manifest.shards.map(shard => shard.batches)).toEqual([[4, 4, 2], [4, 4, 2], [3]]);
     expect(manifest).toMatchObject({
       format: 'ground-dataset',
-      schema_version: 1,
+      schema_version: 2,
       rows: 23,
       source: OPTIONS.source,
     });
@@ -206,8 +206,8 @@ describe('damage', () => {
     ['another format', (text: string) => text.replace('ground-dataset', 'other'), /format/],
     [
       'another version',
-      (text: string) => text.replace('"schema_version": 1', '"schema_version": 2'),
-      /schema_version is 2, this version of ground reads 1/,
+      (text: string) => text.replace('"schema_version": 2', '"schema_version": 3'),
+      /schema_version is 3, this version of ground reads 2/,
     ],
     ['an unknown key', (text: string) => text.replace('"rows"', '"cows": 1, "rows"'), /cows/],
     ['wrong sums', (text: string) => text.replace('"rows": 23', '"rows": 24'), /rows is 24 but/],
@@ -306,7 +306,7 @@ rows = []
 for name in sorted(sys.argv[2:]):
     table = pa.ipc.open_file(f"{sys.argv[1]}/{name}").read_all()
     table.validate(full=True)
-    assert table.schema.metadata[b"ground.schema_version"] == b"1"
+    assert table.schema.metadata[b"ground.schema_version"] == b"2"
     rows += table.to_pylist()
 for row in rows:
     row["image"] = list(row["image"])

@@ -153,7 +153,7 @@ export function memoryDataset(records: readonly ImageRecord[]): Dataset & { read
     dir: 'memory',
     manifest: {
       format: 'ground-dataset',
-      schema_version: 1,
+      schema_version: 2,
       builder: { name: 'test', version: '0' },
       source: {},
       rows: records.length,
