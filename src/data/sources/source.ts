@@ -1,0 +1,63 @@
+/** What every annotation format gives: how it is called, which files it wants, and a stream of records with a report. */
+import type { ImageRecord } from '../record.ts';
+
+/** One thing a format is built from, and the flag that names it: `--annotations FILE`. */
+export interface SourceInput {
+  /** Name of the flag, without dashes; also the key in `SourceOptions.inputs`. */
+  readonly flag: string;
+  readonly what: 'file' | 'folder';
+  readonly required: boolean;
+  /** Whether the flag may be given several times. */
+  readonly many?: boolean;
+  readonly help: string;
+}
+
+export interface SourceOptions {
+  /** Paths by flag, as given; a flag that was not given is absent. */
+  readonly inputs: Readonly<Record<string, readonly string[]>>;
+  /** At most so many records. */
+  readonly limit?: number | undefined;
+  /** Whether to keep masks; true by default. */
+  readonly masks?: boolean | undefined;
+  /** Only this split of the source ("train", "testA"), where the format knows splits. */
+  readonly split?: string | undefined;
+  /** Records name the image's absolute path and leave `image` empty instead of holding the file. */
+  readonly link?: boolean | undefined;
+}
+
+/** What became of the annotations; complete once all records have been taken. */
+export interface SourceReport {
+  /** What was read: images, objects, captions, rounds, … */
+  readonly counts: Record<string, number>;
+  /** What was left out, by reason, */
+  readonly skipped: Record<string, number>;
+  /** and what was kept with something cut or dropped. */
+  readonly mended: Record<string, number>;
+}
+
+/** Records in an order that depends on nothing but the inputs. */
+export interface SourceReader extends AsyncIterable<ImageRecord> {
+  readonly report: SourceReport;
+  /** Records that the inputs list, within the limit: what progress is measured by. */
+  count(): Promise<number>;
+  /** Removes temporary files, if any; called once, also after a failure. */
+  close?(): Promise<void>;
+}
+
+/** An annotation format: `ground data build --from <name>`. */
+export interface SourceFormat {
+  readonly name: string;
+  readonly describes: string;
+  readonly inputs: readonly SourceInput[];
+  /** Throws `usage` on missing inputs and `data` where a file is not of this format. */
+  open(options: SourceOptions): Promise<SourceReader>;
+}
+
+/** Adds one to (or `by` to) a reason or a count. */
+export function tally(counts: Record<string, number>, reason: string, by = 1): void {
+  counts[reason] = (counts[reason] ?? 0) + by;
+}
+
+export function emptyReport(): SourceReport {
+  return { counts: {}, skipped: {}, mended: {} };
+}
