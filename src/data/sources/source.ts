@@ -5,7 +5,10 @@ import type { ImageRecord } from '../record.ts';
 export interface SourceInput {
   /** Name of the flag, without dashes; also the key in `SourceOptions.inputs`. */
   readonly flag: string;
-  readonly what: 'file' | 'folder';
+  /** A path, or (`value`) a word about how to read, which is passed on as it was given. */
+  readonly what: 'file' | 'folder' | 'value';
+  /** The words that a `value` may be; any where absent. */
+  readonly choices?: readonly string[];
   readonly required: boolean;
   /** Whether the flag may be given several times. */
   readonly many?: boolean;
@@ -13,7 +16,7 @@ export interface SourceInput {
 }
 
 export interface SourceOptions {
-  /** Paths by flag, as given; a flag that was not given is absent. */
+  /** Paths and values by flag, as given; a flag that was not given is absent. */
   readonly inputs: Readonly<Record<string, readonly string[]>>;
   /** At most so many records. */
   readonly limit?: number | undefined;
