@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import type { RecipeFile } from '../config/json-schema.ts';
 import {
   type CommonOptions,
   findRecipeDir,
@@ -9,7 +10,7 @@ import {
 } from './options.ts';
 import { createOutput } from './output.ts';
 
-/** Adds `ground config show`. */
+/** Adds `ground config show` and `ground config schema`. */
 export function register(program: Command): void {
   const config = program.command('config').description('look at recipes');
   withCommon(
@@ -30,4 +31,14 @@ export function register(program: Command): void {
     out.line(shown.yaml.trimEnd());
     out.result({ recipe: shown.recipe, origins: shown.origins });
   });
+  config
+    .command('schema')
+    .description(
+      'print the JSON Schema of stageN.yaml or model.yaml, for editors that complete and check YAML',
+    )
+    .addOption(new Option('--for <file>', 'which file').choices(['stage', 'model']).default('stage'))
+    .action(async (options: { readonly for: RecipeFile }) => {
+      const { jsonSchemaText } = await import('../config/json-schema.ts');
+      process.stdout.write(jsonSchemaText(options.for));
+    });
 }

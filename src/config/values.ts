@@ -37,7 +37,9 @@ export function whole(min: number, max = Number.MAX_SAFE_INTEGER) {
 export function numberIn(min: number, max = Number.POSITIVE_INFINITY) {
   const expected =
     max === Number.POSITIVE_INFINITY ? `a number, ${min} or more` : `a number from ${min} to ${max}`;
-  return z.number(expected).min(min, expected).max(max, expected);
+  const atLeast = z.number(expected).min(min, expected);
+  // Infinity has no JSON, and the schema is printed as JSON.
+  return max === Number.POSITIVE_INFINITY ? atLeast : atLeast.max(max, expected);
 }
 
 /** A number above 0. */

@@ -18,12 +18,14 @@ import {
 const CONFIGS = join(import.meta.dirname, '../../configs');
 
 /** Every stage of every recipe that is shipped. */
-const shipped = readdirSync(CONFIGS).flatMap(recipe =>
-  readdirSync(join(CONFIGS, recipe)).flatMap(file => {
-    const stage = /^stage(\d+)\.yaml$/.exec(file)?.[1];
-    return stage === undefined ? [] : [{ recipe, stage: Number(stage) }];
-  }),
-);
+const shipped = readdirSync(CONFIGS)
+  .filter(name => !name.endsWith('.json'))
+  .flatMap(recipe =>
+    readdirSync(join(CONFIGS, recipe)).flatMap(file => {
+      const stage = /^stage(\d+)\.yaml$/.exec(file)?.[1];
+      return stage === undefined ? [] : [{ recipe, stage: Number(stage) }];
+    }),
+  );
 
 function roundTrip(recipe: Recipe): Recipe {
   const file = join(folderWith({ 'recipe.yaml': recipeToYaml(recipe) }), 'recipe.yaml');
