@@ -36,6 +36,8 @@ export interface SourceReport {
   readonly skipped: Record<string, number>;
   /** and what was kept with something cut or dropped. */
   readonly mended: Record<string, number>;
+  /** Where the first few of each of these reasons were met: "sample 12, turn 3". */
+  readonly examples: Record<string, string[]>;
 }
 
 /** Records in an order that depends on nothing but the inputs. */
@@ -61,6 +63,22 @@ export function tally(counts: Record<string, number>, reason: string, by = 1): v
   counts[reason] = (counts[reason] ?? 0) + by;
 }
 
+/** Places that a report names for a reason; a file with a million of the same fault needs no million lines. */
+const EXAMPLES = 3;
+
+/** Counts a thing that was left out (`skipped`) or changed (`mended`), and remembers where, for the first few. */
+export function note(
+  report: SourceReport,
+  became: 'skipped' | 'mended',
+  reason: string,
+  place: string,
+): void {
+  tally(report[became], reason);
+  report.examples[reason] ??= [];
+  const places = report.examples[reason];
+  if (places.length < EXAMPLES) places.push(place);
+}
+
 export function emptyReport(): SourceReport {
-  return { counts: {}, skipped: {}, mended: {} };
+  return { counts: {}, skipped: {}, mended: {}, examples: {} };
 }
