@@ -1,7 +1,10 @@
 /** The space in which a box's numbers live. */
 export type BoxSpace =
   | 'pixels' // of the original image: 0..width, 0..height
-  | 'unit'; // fractions of the image's sides: 0..1
+  | 'unit' // fractions of the image's sides: 0..1
+  | 'permille' // whole thousandths of the image's sides: 0..1000 (Qwen-VL, InternVL)
+  | 'padded-square' // fractions of the image padded to a square around its centre: 0..1 (LLaVA, GroundingGPT)
+  | 'bins'; // whole numbers 0..bins-1 of the image's sides (Ferret: 0..999)
 
 /** An axis-aligned box by two corners; x to the right, y down. Plain numbers never travel without their space. */
 export interface Box<S extends BoxSpace = BoxSpace> {
@@ -14,6 +17,13 @@ export interface Box<S extends BoxSpace = BoxSpace> {
 
 export type PixelBox = Box<'pixels'>;
 export type UnitBox = Box<'unit'>;
+export type PermilleBox = Box<'permille'>;
+export type PaddedSquareBox = Box<'padded-square'>;
+
+/** A box in bins says how many there are: 64 bins are another space than 1000. */
+export interface BinBox extends Box<'bins'> {
+  readonly bins: number;
+}
 
 /** Width and height of an image, pixels. */
 export interface Size {
