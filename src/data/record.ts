@@ -106,6 +106,19 @@ export function isNamedAlone(
 }
 
 /**
+ * Sentences that each mean object `index` and no other object of its image: the expressions people wrote for it, which are
+ * unique by definition, or else its phrase where that names it alone. Empty for an object that no words tell apart.
+ */
+export function expressionsOf(
+  objects: readonly Pick<ObjectAnnotation, 'label' | 'phrase' | 'crowd' | 'expressions'>[],
+  index: number,
+): readonly string[] {
+  const { expressions = [], phrase } = objects[index] ?? {};
+  if (expressions.length > 0) return expressions;
+  return phrase !== undefined && isNamedAlone(objects, index) ? [phrase] : [];
+}
+
+/**
  * Everything known of an object in words: its attributes and label ("small red striped circle"). A phrase that only
  * tells it from the others in its image ("circle") would say too little about what it looks like.
  */
