@@ -64,13 +64,15 @@ export function renderOf(
 ): Rendered {
   const { template, system, coordinates } = model;
   try {
-    return renderConversation(conversation, image, {
+    const { tokens, imageAt, regionsAt, answers } = renderConversation(conversation, image, {
       tokenizer,
       template,
       system,
       bins: coordinates.bins,
       prompt,
     });
+    // Plain data, whatever wrote it: it travels between threads.
+    return { tokens, imageAt, regionsAt, answers };
   } catch (thrown) {
     throw errorAt(image.id, thrown);
   }
@@ -94,17 +96,31 @@ export function assembleSample(
   return { id, rendered, views, regions };
 }
 
-/** Why a conversation about an image of `size` cannot be used, or null: sequences are refused, never cut. */
-export function lengthProblem(
+/** Positions that a conversation about an image of `size` takes, those of text and those of visual tokens. */
+export function sequenceLength(
   rendered: Rendered,
   size: Size,
   { model, views }: SampleContext,
-): string | null {
+): { readonly text: number; readonly visual: number } {
   const [columns, rows] = chooseGrid(size, model.image.grids, model.image.side);
   const { globalCount, tileCount } = patchLayout(model);
   const perImage = globalCount + (views === 'global+local' ? columns * rows * tileCount : 0);
-  const visual = rendered.imageAt === null ? 0 : perImage;
-  const text = rendered.tokens.length;
-  if (text + visual <= model.max_length) return null;
-  return `${text + visual} tokens (${visual} visual, ${text} text) exceed max_length ${model.max_length}`;
+  return { text: rendered.tokens.length, visual: rendered.imageAt === null ? 0 : perImage };
+}
+
+/**
+ * Why a conversation about an image of `size` cannot be used, or null: sequences longer than the model takes, or than
+ * `room` where that is less, are refused, never cut.
+ */
+export function lengthProblem(
+  rendered: Rendered,
+  size: Size,
+  context: SampleContext,
+  room = Number.POSITIVE_INFINITY,
+): string | null {
+  const { max_length: longest } = context.model;
+  const { text, visual } = sequenceLength(rendered, size, context);
+  if (text + visual <= Math.min(longest, room)) return null;
+  const limit = room < longest ? `the packed length ${room}` : `max_length ${longest}`;
+  return `${text + visual} tokens (${visual} visual, ${text} text) exceed ${limit}`;
 }

@@ -1,0 +1,274 @@
+/**
+ * From a draw to a sample that may serve: reads the row, asks the task, renders. What comes of a draw depends on the draw
+ * alone, so that planning may come back to it after a resume and finishing may draw substitutes.
+ */
+import { GroundError, messageOf } from '../errors.ts';
+import type { ModelConfig } from '../models/config.ts';
+import { hashSeed, Random } from '../random.ts';
+import { pairsOf } from './contrastive.ts';
+import type { ViewMode } from './image.ts';
+import { permute } from './permutation.ts';
+import type { BadSample, Draw, Kind, PlannedPairs, PlannedRow, PlannedSample } from './plan.ts';
+import type { Annotations } from './record.ts';
+import { type RecordSource, RowReader } from './rows.ts';
+import { lengthProblem, renderOf, type SampleContext, sequenceLength } from './sample.ts';
+import { taskContext } from './tasks/context.ts';
+import { conversationOf } from './tasks/index.ts';
+import type { TaskName } from './tasks/names.ts';
+import { loadTokenizer } from './tokenizer.ts';
+
+/** What the loader needs of a stage; every `StageRecipe` has it. */
+export interface LoaderStage {
+  readonly views: ViewMode;
+  readonly grounding_prompt: string;
+  readonly data: readonly {
+    readonly dataset: string;
+    readonly task: TaskName;
+    readonly weight: number;
+    readonly max_records?: number;
+    readonly vary?: boolean;
+    /** Most questions a conversation (4), and most objects listed in a turn or contrasted (10). */
+    readonly rounds?: number;
+    readonly max_objects?: number;
+  }[];
+  readonly batch: {
+    readonly samples: number;
+    readonly accumulate: number;
+    readonly contrastive?: number;
+  };
+  /** What a damaged sample does: end the run (where absent), or be replaced by another of its source. */
+  readonly on_bad_sample?: 'fail' | 'skip';
+  /** Damaged rows after which the run ends all the same (100). */
+  readonly bad_sample_limit?: number;
+  readonly seed: number;
+}
+
+/** What opening the sources of a stage takes; plain data, so that it can travel to a worker. */
+export interface SourceOptions {
+  readonly model: ModelConfig;
+  readonly stage: LoaderStage;
+  /** Memory for decoded images, bytes, shared evenly by the datasets (64 MiB). */
+  readonly cacheBytes?: number;
+}
+
+/** One entry of a stage's `data`, open. */
+export interface Source {
+  readonly index: number;
+  readonly task: TaskName;
+  readonly kind: Kind;
+  readonly weight: number;
+  readonly reader: RowReader;
+  readonly rows: number;
+  /** Whether a row serves differently in each epoch. */
+  readonly varies: boolean;
+  readonly rounds: number;
+  readonly maxObjects: number;
+  readonly labels: readonly string[];
+  /** Index of the first source with the same dataset. */
+  readonly dataset: number;
+}
+
+/** What came of a draw. */
+export type Outcome<T> =
+  | { readonly kind: 'sample'; readonly sample: T }
+  /** The record has nothing to say to the task. */
+  | { readonly kind: 'unfit' }
+  /** Too long for the model. */
+  | { readonly kind: 'long'; readonly message: string }
+  | { readonly kind: 'bad'; readonly bad: BadSample };
+
+const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
+/** Tasks that ask for labels beyond their own image's, and the rows these are collected from. */
+const LABEL_TASKS: ReadonlySet<TaskName> = new Set(['roc', 'count', 'scene-text']);
+const LABEL_ROWS = 256;
+
+/**
+ * Opens all datasets. Throws `tokenizer` and `data` for files at fault, `config` where there is nothing to draw from.
+ */
+export async function openCandidates(
+  options: SourceOptions,
+  open: (dataset: string) => Promise<RecordSource>,
+): Promise<Candidates> {
+  const { model, stage } = options;
+  if (stage.data.length === 0) {
+    throw new GroundError('config', 'data is empty', { hint: 'give the stage at least one data source' });
+  }
+  const context: SampleContext = {
+    model,
+    tokenizer: loadTokenizer(model.tokenizer),
+    views: stage.views,
+    seed: stage.seed,
+  };
+  const names = [...new Set(stage.data.map(source => source.dataset))];
+  const cacheBytes = (options.cacheBytes ?? DEFAULT_CACHE_BYTES) / Math.max(names.length, 1);
+  const skips = stage.on_bad_sample === 'skip';
+  const readers = new Map<string, RowReader>();
+  try {
+    for (const name of names) readers.set(name, new RowReader(name, await open(name), context, cacheBytes));
+    const labels = new Map<string, readonly string[]>();
+    for (const { dataset, task } of stage.data) {
+      if (LABEL_TASKS.has(task) && !labels.has(dataset)) {
+        labels.set(dataset, await labelsOf(readers.get(dataset)!, skips));
+      }
+    }
+    const sources = stage.data.map((source, index): Source => {
+      const reader = readers.get(source.dataset)!;
+      const rows = Math.min(source.max_records ?? reader.rows, reader.rows);
+      if (rows > 0) {
+        const { task, weight } = source;
+        return {
+          index,
+          task,
+          kind: kindOf(task),
+          weight,
+          reader,
+          rows,
+          varies: source.vary !== false,
+          rounds: source.rounds ?? 4,
+          maxObjects: source.max_objects ?? 10,
+          labels: labels.get(source.dataset) ?? [],
+          dataset: stage.data.findIndex(({ dataset }) => dataset === source.dataset),
+        };
+      }
+      throw new GroundError('data', `${source.dataset} has no records`, { hint: 'build the dataset again' });
+    });
+    return new Candidates(stage, context, sources, [...readers.values()]);
+  } catch (thrown) {
+    await Promise.all([...readers.values()].map(reader => reader.close()));
+    throw thrown;
+  }
+}
+
+/** The sources of a stage, and what their rows can serve as. Calls may overlap. */
+export class Candidates {
+  readonly stage: LoaderStage;
+  readonly context: SampleContext;
+  readonly sources: readonly Source[];
+  readonly #readers: readonly RowReader[];
+
+  constructor(
+    stage: LoaderStage,
+    context: SampleContext,
+    sources: readonly Source[],
+    readers: readonly RowReader[],
+  ) {
+    this.stage = stage;
+    this.context = context;
+    this.sources = sources;
+    this.#readers = readers;
+  }
+
+  /** Whether damaged samples are replaced. */
+  get skips(): boolean {
+    return this.stage.on_bad_sample === 'skip';
+  }
+
+  /** The row that a draw falls on: each epoch is a shuffle of all rows. */
+  rowOf(draw: Draw): PlannedRow {
+    const { rows } = this.sourceOf(draw);
+    const epoch = Math.floor(draw.taken / rows);
+    const order = hashSeed(this.stage.seed, 'order', draw.source, epoch);
+    return this.#placed(draw, permute(draw.taken % rows, rows, order));
+  }
+
+  /** Another row in place of a damaged one, the same for the same attempt. */
+  substituteOf(draw: Draw, attempt: number): PlannedRow {
+    const random = new Random(this.stage.seed, 'substitute', draw.source, draw.taken, attempt);
+    return this.#placed(draw, random.int(0, this.sourceOf(draw).rows));
+  }
+
+  sourceOf({ source }: Draw): Source {
+    return this.sources[source]!;
+  }
+
+  /** The conversation that a row makes, of at most `limit` positions. Throws where damage is not to be skipped. */
+  conversation(planned: PlannedRow, limit: number): Promise<Outcome<PlannedSample>> {
+    return this.#outcome(planned, (record, source) => {
+      const conversation = conversationOf(
+        record,
+        source.task,
+        taskContext({
+          seed: planned.seed,
+          rounds: source.rounds,
+          maxObjects: source.maxObjects,
+          groundingPrompt: this.stage.grounding_prompt,
+          labels: source.labels,
+        }),
+      );
+      if (!conversation) return { kind: 'unfit' };
+      const { width, height } = record;
+      const size = { id: `${source.reader.dataset}, ${planned.id}`, width, height };
+      const rendered = renderOf(conversation, size, this.context, false);
+      const problem = lengthProblem(rendered, size, this.context, limit);
+      if (problem !== null) return { kind: 'long', message: `${planned.id}: ${problem}` };
+      const { text, visual } = sequenceLength(rendered, size, this.context);
+      return { kind: 'sample', sample: { ...planned, conversation, rendered, length: text + visual } };
+    });
+  }
+
+  /** The texts that a row gives to contrastive pretraining. Throws where damage is not to be skipped. */
+  pairs(planned: PlannedRow): Promise<Outcome<PlannedPairs>> {
+    return this.#outcome(planned, (record, source) => {
+      const random = new Random(planned.seed, 'contrastive', planned.id);
+      const pairs = pairsOf(record, source.maxObjects, random);
+      return pairs ? { kind: 'sample', sample: { ...planned, pairs } } : { kind: 'unfit' };
+    });
+  }
+
+  /** What was thrown over a row as a damaged sample; throws it on where damage is not to be skipped or is of more than a row. */
+  damage(planned: PlannedRow, thrown: unknown): BadSample {
+    if (!this.skips || !(thrown instanceof GroundError) || thrown.code !== 'data') throw thrown;
+    const { reader, dataset } = this.sourceOf(planned);
+    const place = `${reader.dataset}, ${planned.id}`;
+    const message = messageOf(thrown);
+    const said = message.startsWith(place) ? message : `${place}: ${message}`;
+    return { dataset, row: planned.row, message: said };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#readers.map(reader => reader.close()));
+  }
+
+  #placed(draw: Draw, row: number): PlannedRow {
+    const { index, reader, task, rows, varies } = this.sourceOf(draw);
+    const epoch = varies ? Math.floor(draw.taken / rows) : 0;
+    return {
+      source: draw.source,
+      taken: draw.taken,
+      row,
+      id: `${reader.place(row)}#${task}`,
+      seed: hashSeed(this.stage.seed, 'sample', index, epoch),
+    };
+  }
+
+  async #outcome<T>(
+    planned: PlannedRow,
+    make: (record: Annotations, source: Source) => Outcome<T>,
+  ): Promise<Outcome<T>> {
+    const source = this.sourceOf(planned);
+    try {
+      return make((await source.reader.read(planned.row)).record, source);
+    } catch (thrown) {
+      return { kind: 'bad', bad: this.damage(planned, thrown) };
+    }
+  }
+}
+
+function kindOf(task: TaskName): Kind {
+  if (task === 'contrastive') return 'contrastive';
+  return task === 'scene-text' ? 'text' : 'visual';
+}
+
+/** Labels that occur in the first rows of a dataset, sorted. */
+async function labelsOf(reader: RowReader, skips: boolean): Promise<string[]> {
+  const labels = new Set<string>();
+  for (let row = 0; row < Math.min(reader.rows, LABEL_ROWS); row++) {
+    try {
+      for (const { label } of (await reader.read(row)).record.objects) labels.add(label);
+    } catch (thrown) {
+      // Drawn to serve, the row is skipped and counted; here it has no labels.
+      if (!skips) throw thrown;
+    }
+  }
+  return [...labels].sort();
+}
