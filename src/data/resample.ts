@@ -14,9 +14,10 @@ const PRECISION = 22;
 const HALF = 1 << (PRECISION - 1);
 
 /** For each output position: first input position, number of taps, and the taps' fixed-point weights. */
-interface Taps {
+export interface Taps {
   readonly starts: Int32Array;
   readonly counts: Int32Array;
+  /** [outputs, stride]: the weights of an output's taps, in 1 / 2²², then zeros. */
   readonly weights: Int32Array;
   readonly stride: number;
 }
@@ -37,8 +38,8 @@ export type FilterName = keyof typeof FILTERS;
 
 /** The image at another size. Returns the same object where the size is its own. */
 export function resize(image: Rgb, size: Size, filter: FilterName): Rgb {
-  const wide = image.width === size.width ? image : resizeColumns(image, size.width, FILTERS[filter]);
-  return wide.height === size.height ? wide : resizeRows(wide, size.height, FILTERS[filter]);
+  const wide = image.width === size.width ? image : resizeColumns(image, size.width, filter);
+  return wide.height === size.height ? wide : resizeRows(wide, size.height, filter);
 }
 
 /** `resize` with the bicubic filter. */
@@ -46,7 +47,7 @@ export function resizeBicubic(image: Rgb, size: Size): Rgb {
   return resize(image, size, 'bicubic');
 }
 
-function resizeColumns(image: Rgb, width: number, filter: Filter): Rgb {
+function resizeColumns(image: Rgb, width: number, filter: FilterName): Rgb {
   const { starts, counts, weights, stride } = tapsFor(image.width, width, filter);
   const out = new Uint8Array(width * image.height * 3);
   const { data } = image;
@@ -69,7 +70,7 @@ function resizeColumns(image: Rgb, width: number, filter: Filter): Rgb {
   return { width, height: image.height, data: out };
 }
 
-function resizeRows(image: Rgb, height: number, filter: Filter): Rgb {
+function resizeRows(image: Rgb, height: number, filter: FilterName): Rgb {
   const { starts, counts, weights, stride } = tapsFor(image.height, height, filter);
   const pitch = image.width * 3;
   const out = new Uint8Array(pitch * height);
@@ -92,7 +93,9 @@ function clip(sum: number): number {
   return Math.min(Math.max(sum >> PRECISION, 0), 255);
 }
 
-function tapsFor(from: number, to: number, filter: Filter): Taps {
+/** The taps that resize a line of `from` pixels to `to`. */
+export function tapsFor(from: number, to: number, name: FilterName): Taps {
+  const filter: Filter = FILTERS[name];
   const scale = from / to;
   const filterScale = Math.max(scale, 1);
   const support = filter.support * filterScale;

@@ -62,6 +62,26 @@ describe('resizing', () => {
   });
 });
 
+describe('normalising', () => {
+  it('gives large views the same values as small ones, at even and odd places', () => {
+    const pixels = 300 * 300;
+    const planes = Uint8Array.from({ length: 3 * pixels }, (_, i) => (i * 31 + (i >> 8)) % 256);
+    const { mean, std } = CLIP_NORMALISATION;
+    const want = Float32Array.from(planes, (level, i) => {
+      const channel = Math.floor(i / pixels);
+      return (level / 255 - mean[channel]!) / std[channel]!;
+    });
+    for (const offset of [0, 1, 2]) {
+      const got = new Float32Array(planes.length + offset);
+      normaliseInto(got, offset, planes, pixels, CLIP_NORMALISATION);
+      expect(got.subarray(offset)).toEqual(want);
+    }
+    const odd = new Float32Array(planes.length - 3);
+    normaliseInto(odd, 0, planes.subarray(3), pixels - 1, CLIP_NORMALISATION);
+    expect(odd[0]).toBe(want[3]);
+  });
+});
+
 describe('views', () => {
   const config = { side: 28, grids: [[2, 2]] as const, resize: 'stretch' } as const;
 
