@@ -1,8 +1,9 @@
 /** Boxes, masks and stored conversations as Arrow structs: the nested columns of a record, and the way there and back. */
-import { Field, FixedSizeList, Float64, Int32, List, Struct, Utf8 } from 'apache-arrow';
+import { type Data, Field, FixedSizeList, Float64, Int32, List, Struct, Utf8 } from 'apache-arrow';
 import { GroundError } from '../errors.ts';
+import { type Column, fieldOf, lists, nullable, numbers, strings, tuples } from './arrow-columns.ts';
 import type { PixelBox } from './box.ts';
-import type { Piece, Region } from './conversation.ts';
+import type { Piece, PixelPoint, Region } from './conversation.ts';
 import { CONVERSATION_KINDS, type StoredConversation, type StoredRound } from './record.ts';
 import type { Rle } from './rle.ts';
 
@@ -47,44 +48,30 @@ const ROUND = new Struct([
 
 export const CONVERSATION = new Struct([required('kind', new Utf8()), required('rounds', listOf(ROUND))]);
 
-export interface StoredMask {
-  readonly height: number;
-  readonly width: number;
-  readonly counts: string;
-}
-export interface StoredConversationRow {
-  readonly kind: string;
-  readonly rounds: Iterable<RoundRow>;
-}
-interface RoundRow {
-  readonly question: Iterable<PieceRow>;
-  readonly answer: Iterable<PieceRow>;
-  readonly accepted: Iterable<string>;
-}
-interface PieceRow {
-  readonly kind: string;
-  readonly text: string;
-  readonly box: Iterable<number> | null;
-  readonly point: Iterable<number> | null;
-  readonly mask: StoredMask | null;
-}
-
 /** [x1, y1, x2, y2]. */
 export function rowOfBox({ x1, y1, x2, y2 }: PixelBox): readonly number[] {
   return [x1, y1, x2, y2];
 }
 
-export function boxOfRow(row: Iterable<number>): PixelBox {
-  const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = row;
-  return { space: 'pixels', x1, y1, x2, y2 };
+export function boxColumn(data: Data): Column<PixelBox> {
+  return tuples(data, 4, (values, at) => ({
+    space: 'pixels',
+    x1: values[at] ?? 0,
+    y1: values[at + 1] ?? 0,
+    x2: values[at + 2] ?? 0,
+    y2: values[at + 3] ?? 0,
+  }));
 }
 
-export function rowOfMask(mask: Rle | undefined): StoredMask | null {
+export function rowOfMask(mask: Rle | undefined): object | null {
   return mask ? { height: mask.size[0], width: mask.size[1], counts: mask.counts } : null;
 }
 
-export function maskOfRow({ height, width, counts }: StoredMask): Rle {
-  return { size: [height, width], counts };
+export function maskColumn(data: Data): Column<Rle | null> {
+  const heights = numbers(fieldOf(data, 'height'));
+  const widths = numbers(fieldOf(data, 'width'));
+  const counts = strings(fieldOf(data, 'counts'));
+  return nullable(data, i => ({ size: [heights(i), widths(i)], counts: counts(i) }));
 }
 
 export function rowOfConversation({ kind, rounds }: StoredConversation): object {
@@ -98,11 +85,16 @@ export function rowOfConversation({ kind, rounds }: StoredConversation): object 
   };
 }
 
-/** Throws `data` on a kind that this version does not know. */
-export function conversationOfRow({ kind, rounds }: StoredConversationRow): StoredConversation {
-  const known = CONVERSATION_KINDS.find(name => name === kind);
-  if (!known) throw unknown('conversation', kind);
-  return { kind: known, rounds: [...rounds].map(roundOf) };
+/** Reading throws `data` on a kind that this version does not know. */
+export function conversationColumn(data: Data): Column<StoredConversation> {
+  const kinds = strings(fieldOf(data, 'kind'));
+  const rounds = lists(fieldOf(data, 'rounds'), roundColumn);
+  return i => {
+    const kind = kinds(i);
+    const known = CONVERSATION_KINDS.find(name => name === kind);
+    if (!known) throw unknown('conversation', kind);
+    return { kind: known, rounds: rounds(i) };
+  };
 }
 
 /** About how many bytes a piece takes in a shard. */
@@ -112,12 +104,17 @@ export function pieceBytes(piece: Piece): number {
   return 64 + (mask?.counts.length ?? 0);
 }
 
-function roundOf({ question, answer, accepted }: RoundRow): StoredRound {
-  const answers = [...accepted];
-  return {
-    question: [...question].map(pieceOfRow),
-    answer: [...answer].map(pieceOfRow),
-    ...(answers.length === 0 ? {} : { accepted: answers }),
+function roundColumn(data: Data): Column<StoredRound> {
+  const questions = lists(fieldOf(data, 'question'), pieceColumn);
+  const answers = lists(fieldOf(data, 'answer'), pieceColumn);
+  const allAccepted = lists(fieldOf(data, 'accepted'), strings);
+  return i => {
+    const accepted = allAccepted(i);
+    return {
+      question: questions(i),
+      answer: answers(i),
+      ...(accepted.length === 0 ? {} : { accepted }),
+    };
   };
 }
 
@@ -135,25 +132,32 @@ function rowOfPiece(piece: Piece): object {
   return { ...EMPTY, kind: 'point', point: [x, y], box, mask };
 }
 
-function pieceOfRow(row: PieceRow): Piece {
-  const box = row.box ? boxOfRow(row.box) : undefined;
-  if (row.kind === 'text') return { kind: 'text', text: row.text };
-  if (row.kind === 'box' && box) return { kind: 'box', box };
-  return { kind: 'region', region: regionOfRow(row, box) };
+function pieceColumn(data: Data): Column<Piece> {
+  const kinds = strings(fieldOf(data, 'kind'));
+  const texts = strings(fieldOf(data, 'text'));
+  const boxData = fieldOf(data, 'box');
+  const boxes = nullable(boxData, boxColumn(boxData));
+  const pointData = fieldOf(data, 'point');
+  const points = nullable(pointData, pointColumn(pointData));
+  const masks = maskColumn(fieldOf(data, 'mask'));
+  return i => {
+    const kind = kinds(i);
+    if (kind === 'text') return { kind, text: texts(i) };
+    const box = boxes(i);
+    if (kind === 'box' && box) return { kind, box };
+    return { kind: 'region', region: regionOf(kind, box, points(i), masks(i)) };
+  };
 }
 
-function regionOfRow(row: PieceRow, box: PixelBox | undefined): Region {
-  const mask = row.mask ? maskOfRow(row.mask) : undefined;
-  if (row.kind === 'free-form' && mask) return { kind: 'free-form', mask };
-  if (row.kind === 'region-box' && box) return { kind: 'box', box, ...(mask ? { mask } : {}) };
-  if (row.kind !== 'point' || !row.point) throw unknown('piece', row.kind);
-  const [x = 0, y = 0] = row.point;
-  return {
-    kind: 'point',
-    point: { x, y },
-    ...(box ? { within: box } : {}),
-    ...(mask ? { mask } : {}),
-  };
+function pointColumn(data: Data): Column<PixelPoint> {
+  return tuples(data, 2, (values, at) => ({ x: values[at] ?? 0, y: values[at + 1] ?? 0 }));
+}
+
+function regionOf(kind: string, box: PixelBox | null, point: PixelPoint | null, mask: Rle | null): Region {
+  if (kind === 'free-form' && mask) return { kind, mask };
+  if (kind === 'region-box' && box) return { kind: 'box', box, ...(mask ? { mask } : {}) };
+  if (kind !== 'point' || !point) throw unknown('piece', kind);
+  return { kind, point, ...(box ? { within: box } : {}), ...(mask ? { mask } : {}) };
 }
 
 function unknown(what: string, kind: string): GroundError {

@@ -2,6 +2,7 @@
 import {
   Binary,
   Bool,
+  type Data,
   Field,
   Int32,
   makeBuilder,
@@ -11,23 +12,22 @@ import {
   type TypeMap,
   Utf8,
 } from 'apache-arrow';
+import { binaries, booleans, type Column, fieldOf, lists, numbers, strings } from './arrow-columns.ts';
 import {
   BOX,
-  boxOfRow,
+  boxColumn,
   CONVERSATION,
-  conversationOfRow,
+  conversationColumn,
   listOf,
   MASK,
-  maskOfRow,
+  maskColumn,
   pieceBytes,
   required,
   rowOfBox,
   rowOfConversation,
   rowOfMask,
-  type StoredConversationRow,
-  type StoredMask,
 } from './arrow-conversation.ts';
-import type { CaptionSpan, ImageRecord, ObjectAnnotation, Relation } from './record.ts';
+import type { CaptionSpan, DescribedRegion, ImageRecord, ObjectAnnotation, Relation } from './record.ts';
 
 /** Raised whenever a column changes; a dataset of another version is refused, never guessed at. */
 export const SCHEMA_VERSION = 2;
@@ -106,60 +106,48 @@ export function encodedSize(record: ImageRecord): number {
   return bytes + 24 * record.relations.length + 24 * (record.spans?.length ?? 0);
 }
 
-/** Row `row` of a batch; the image bytes are a copy, so that the batch may go. */
-export function decodeRow(batch: RecordBatch, row: number): ImageRecord {
-  // The schema was compared when the shard was opened: a row has these fields and no others.
-  const value = batch.get(row)?.toJSON() as unknown as StoredRecord;
-  const regions = [...value.regions].map(({ phrase, box }) => ({ phrase, box: boxOfRow(box) }));
-  const spans = [...value.spans].map(spanOf);
-  const conversations = [...value.conversations].map(conversationOfRow);
-  const absent = [...value.absent];
-  return {
-    id: value.id,
-    image: value.image.slice(),
-    width: value.width,
-    height: value.height,
-    captions: [...value.captions],
-    objects: [...value.objects].map(objectOf),
-    relations: [...value.relations].map(
-      ({ subject, predicate, object }): Relation => ({ subject, predicate, object }),
-    ),
-    ...(value.path === '' ? {} : { path: value.path }),
-    ...(value.split === '' ? {} : { split: value.split }),
-    ...(regions.length === 0 ? {} : { regions }),
-    ...(spans.length === 0 ? {} : { spans }),
-    ...(conversations.length === 0 ? {} : { conversations }),
-    ...(absent.length === 0 ? {} : { absent }),
+/**
+ * Reads rows of a batch, column by column. The image bytes are a copy, so that the batch may go. Throws `data` where the
+ * batch is damaged. The schema was compared when the shard was opened: a batch has these columns and no others.
+ */
+export function rowReader(batch: RecordBatch): Column<ImageRecord> {
+  const column = (name: string) => fieldOf(batch.data, name);
+  const ids = strings(column('id'));
+  const images = binaries(column('image'));
+  const widths = numbers(column('width'));
+  const heights = numbers(column('height'));
+  const captions = lists(column('captions'), strings);
+  const objects = lists(column('objects'), objectColumn);
+  const relations = lists(column('relations'), relationColumn);
+  const paths = strings(column('path'));
+  const splits = strings(column('split'));
+  const allRegions = lists(column('regions'), regionColumn);
+  const allSpans = lists(column('spans'), spanColumn);
+  const allConversations = lists(column('conversations'), conversationColumn);
+  const allAbsent = lists(column('absent'), strings);
+  return row => {
+    const path = paths(row);
+    const split = splits(row);
+    const regions = allRegions(row);
+    const spans = allSpans(row);
+    const conversations = allConversations(row);
+    const absent = allAbsent(row);
+    return {
+      id: ids(row),
+      image: images(row).slice(),
+      width: widths(row),
+      height: heights(row),
+      captions: captions(row),
+      objects: objects(row),
+      relations: relations(row),
+      ...(path === '' ? {} : { path }),
+      ...(split === '' ? {} : { split }),
+      ...(regions.length === 0 ? {} : { regions }),
+      ...(spans.length === 0 ? {} : { spans }),
+      ...(conversations.length === 0 ? {} : { conversations }),
+      ...(absent.length === 0 ? {} : { absent }),
+    };
   };
-}
-
-/** A row as Arrow hands it out. */
-interface StoredRecord {
-  readonly id: string;
-  readonly split: string;
-  readonly path: string;
-  readonly image: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-  readonly captions: Iterable<string>;
-  readonly objects: Iterable<StoredObject>;
-  readonly relations: Iterable<Relation>;
-  readonly regions: Iterable<{ readonly phrase: string; readonly box: Iterable<number> }>;
-  readonly spans: Iterable<StoredSpan>;
-  readonly conversations: Iterable<StoredConversationRow>;
-  readonly absent: Iterable<string>;
-}
-interface StoredSpan extends Omit<CaptionSpan, 'objects'> {
-  readonly objects: Iterable<number>;
-}
-interface StoredObject {
-  readonly label: string;
-  readonly phrase: string;
-  readonly attributes: Iterable<string>;
-  readonly box: Iterable<number>;
-  readonly mask: StoredMask | null;
-  readonly crowd: boolean;
-  readonly expressions: Iterable<string>;
 }
 
 /** What the builder reads by field name; its own types know only rows that are in Arrow already. */
@@ -186,27 +174,47 @@ function rowOf(record: ImageRecord): Struct['TValue'] {
   return row as Struct['TValue'];
 }
 
-function objectOf({
-  label,
-  phrase,
-  attributes,
-  box,
-  mask,
-  crowd,
-  expressions,
-}: StoredObject): ObjectAnnotation {
-  const written = [...expressions];
-  return {
-    label,
-    phrase,
-    attributes: [...attributes],
-    box: boxOfRow(box),
-    ...(mask ? { mask: maskOfRow(mask) } : {}),
-    ...(crowd ? { crowd } : {}),
-    ...(written.length === 0 ? {} : { expressions: written }),
+function objectColumn(data: Data): Column<ObjectAnnotation> {
+  const labels = strings(fieldOf(data, 'label'));
+  const phrases = strings(fieldOf(data, 'phrase'));
+  const attributes = lists(fieldOf(data, 'attributes'), strings);
+  const boxes = boxColumn(fieldOf(data, 'box'));
+  const masks = maskColumn(fieldOf(data, 'mask'));
+  const crowds = booleans(fieldOf(data, 'crowd'));
+  const written = lists(fieldOf(data, 'expressions'), strings);
+  return i => {
+    const mask = masks(i);
+    const crowd = crowds(i);
+    const expressions = written(i);
+    return {
+      label: labels(i),
+      phrase: phrases(i),
+      attributes: attributes(i),
+      box: boxes(i),
+      ...(mask ? { mask } : {}),
+      ...(crowd ? { crowd } : {}),
+      ...(expressions.length === 0 ? {} : { expressions }),
+    };
   };
 }
 
-function spanOf({ caption, start, end, objects }: StoredSpan): CaptionSpan {
-  return { caption, start, end, objects: [...objects] };
+function relationColumn(data: Data): Column<Relation> {
+  const subjects = numbers(fieldOf(data, 'subject'));
+  const predicates = strings(fieldOf(data, 'predicate'));
+  const objects = numbers(fieldOf(data, 'object'));
+  return i => ({ subject: subjects(i), predicate: predicates(i), object: objects(i) });
+}
+
+function regionColumn(data: Data): Column<DescribedRegion> {
+  const phrases = strings(fieldOf(data, 'phrase'));
+  const boxes = boxColumn(fieldOf(data, 'box'));
+  return i => ({ phrase: phrases(i), box: boxes(i) });
+}
+
+function spanColumn(data: Data): Column<CaptionSpan> {
+  const captions = numbers(fieldOf(data, 'caption'));
+  const starts = numbers(fieldOf(data, 'start'));
+  const ends = numbers(fieldOf(data, 'end'));
+  const objects = lists(fieldOf(data, 'objects'), numbers);
+  return i => ({ caption: captions(i), start: starts(i), end: ends(i), objects: objects(i) });
 }

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { type RecordBatch, RecordBatchReader, type Schema, util } from 'apache-arrow';
 import { errorCode, ioError } from '../atomic.ts';
 import { GroundError, messageOf } from '../errors.ts';
-import { decodeRow, RECORD_SCHEMA } from './arrow.ts';
+import { RECORD_SCHEMA, rowReader } from './arrow.ts';
+import type { Column } from './arrow-columns.ts';
+import { readLink, resolveLink } from './links.ts';
 import { Lru } from './lru.ts';
 import { type Manifest, readManifest, type ShardEntry } from './manifest.ts';
+import { errorAt } from './naming.ts';
 import type { ImageRecord } from './record.ts';
 
 /** A row's place on the disk. */
@@ -22,7 +25,10 @@ export interface Dataset {
   readonly dir: string;
   readonly manifest: Manifest;
   readonly rows: number;
-  /** Row 0 … rows - 1; throws `data` beyond, and where the shard turns out damaged. */
+  /**
+   * Row 0 … rows - 1. A linked image is read from its file now, and `path` is absolute. Throws `data` beyond the last row,
+   * where the shard turns out damaged, and where a linked image cannot be read.
+   */
   read(row: number): Promise<ImageRecord>;
   /** Where a row lies: for messages. */
   placeOf(row: number): RowPlace;
@@ -48,20 +54,32 @@ const DEFAULT_OPEN_SHARDS = 32;
  */
 export async function openDataset(dir: string, options: OpenDatasetOptions = {}): Promise<Dataset> {
   const manifest = await readManifest(dir);
-  if (options.checkSizes !== false) for (const shard of manifest.shards) await checkSize(dir, shard);
+  if (options.checkSizes !== false) await checkSizes(dir, manifest.shards);
   const rows = rowIndexOf(manifest.shards);
 
   const closing: Promise<void>[] = [];
   const shards = new Lru<number, Promise<ShardReader>>(options.openShards ?? DEFAULT_OPEN_SHARDS, opening => {
     closing.push(opening.then(reader => reader.close()).catch(() => {}));
   });
-  const batches = new Lru<number, Promise<RecordBatch>>(options.cachedBatches ?? DEFAULT_CACHED_BATCHES);
+  const batches = new Lru<number, Promise<Column<ImageRecord>>>(
+    options.cachedBatches ?? DEFAULT_CACHED_BATCHES,
+  );
   let closed = false;
 
-  async function readBatch(shard: number, batch: number): Promise<RecordBatch> {
+  async function readBatch(shard: number, batch: number): Promise<Column<ImageRecord>> {
     const entry = manifest.shards[shard] as ShardEntry;
     const reader = await shards.get(shard, () => openShard(join(dir, entry.file), entry));
-    return reader.read(batch);
+    return rowReader(await reader.read(batch));
+  }
+
+  async function withImage(record: ImageRecord, place: Place): Promise<ImageRecord> {
+    if (record.path === undefined) return record;
+    const path = resolveLink(dir, record.path);
+    try {
+      return { ...record, path, image: record.image.length > 0 ? record.image : await readLink(path) };
+    } catch (thrown) {
+      throw errorAt(`shard ${join(dir, place.file)} row ${place.rowInShard} (${record.id})`, thrown);
+    }
   }
 
   return {
@@ -73,13 +91,15 @@ export async function openDataset(dir: string, options: OpenDatasetOptions = {})
       const place = rows.find(row);
       if (!place) throw outOfRange(row, manifest.rows, dir);
       const reading = batches.get(place.batchKey, () => readBatch(place.shard, place.batch));
+      let record: ImageRecord;
       try {
-        return decodeRow(await reading, place.rowInBatch);
+        record = (await reading)(place.rowInBatch);
       } catch (thrown) {
         // A failed read must not stay in the cache: the disk may recover.
         batches.delete(place.batchKey);
         throw thrown instanceof GroundError ? thrown : damaged(join(dir, place.file), thrown);
       }
+      return withImage(record, place);
     },
     placeOf(row) {
       const place = rows.find(row);
@@ -105,39 +125,45 @@ interface Place {
   readonly rowInBatch: number;
 }
 
-/** Finds a row by bisection over the first rows of all batches. */
+/** Finds a row by bisection over the first rows of all batches: a few numbers a batch, no objects. */
 function rowIndexOf(shards: readonly ShardEntry[]): { find(row: number): Place | null } {
-  const starts: number[] = [];
-  const owners: { shard: number; batch: number; firstOfShard: number }[] = [];
-  let next = 0;
+  const starts = new Float64Array(shards.reduce((sum, { batches }) => sum + batches.length, 0));
+  const firstBatches = new Float64Array(shards.length);
+  let [rows, batch] = [0, 0];
   for (const [shard, entry] of shards.entries()) {
-    const firstOfShard = next;
-    for (const [batch, rows] of entry.batches.entries()) {
-      starts.push(next);
-      owners.push({ shard, batch, firstOfShard });
-      next += rows;
+    firstBatches[shard] = batch;
+    for (const count of entry.batches) {
+      starts[batch++] = rows;
+      rows += count;
     }
   }
   return {
     find(row) {
-      if (!Number.isInteger(row) || row < 0 || row >= next) return null;
-      let [low, high] = [0, starts.length - 1];
-      while (low < high) {
-        const middle = Math.ceil((low + high) / 2);
-        if ((starts[middle] ?? 0) <= row) low = middle;
-        else high = middle - 1;
-      }
-      const { shard = 0, batch = 0, firstOfShard = 0 } = owners[low] ?? {};
+      if (!Number.isInteger(row) || row < 0 || row >= rows) return null;
+      const batchKey = lastUpTo(starts, row);
+      const shard = lastUpTo(firstBatches, batchKey);
+      const firstBatch = firstBatches[shard] ?? 0;
       return {
         file: shards[shard]?.file ?? '',
         shard,
-        batch,
-        batchKey: low,
-        rowInShard: row - firstOfShard,
-        rowInBatch: row - (starts[low] ?? 0),
+        batch: batchKey - firstBatch,
+        batchKey,
+        rowInShard: row - (starts[firstBatch] ?? 0),
+        rowInBatch: row - (starts[batchKey] ?? 0),
       };
     },
   };
+}
+
+/** Index of the last of the ascending `values` that is not above `limit`. */
+function lastUpTo(values: Float64Array, limit: number): number {
+  let [low, high] = [0, values.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if ((values[middle] ?? 0) <= limit) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 interface ShardReader {
@@ -190,6 +216,12 @@ async function shardReader(handle: FileHandle, file: string, entry: ShardEntry):
       await handle.close();
     },
   };
+}
+
+/** Looks at all shards at once, and throws for the first of them that `checkSize` complains about. */
+async function checkSizes(dir: string, shards: readonly ShardEntry[]): Promise<void> {
+  const results = await Promise.allSettled(shards.map(shard => checkSize(dir, shard)));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 /** Throws `data` where a shard is missing or has another size than the manifest says. */

@@ -6,6 +6,7 @@ import { AsyncByteQueue, RecordBatchFileWriter } from 'apache-arrow';
 import { errorCode, ioError, type Sink, type Written, writeStreamAtomic } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import { encodeBatch, encodedSize, SCHEMA_VERSION } from './arrow.ts';
+import { storedLink } from './links.ts';
 import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, type ShardEntry, writeManifest } from './manifest.ts';
 import type { ImageRecord } from './record.ts';
 
@@ -66,7 +67,7 @@ export async function writeShards(
     while (await input.peek()) {
       const file = `shard-${String(shards.length).padStart(5, '0')}.arrow`;
       const batches: number[] = [];
-      const written = await writeShard(join(dir, file), input, limits, batch => {
+      const written = await writeShard(dir, file, input, limits, batch => {
         batches.push(batch.rows);
         totals.rows += batch.rows;
         totals.bytes += batch.bytes;
@@ -97,12 +98,13 @@ export function hex(checksum: number): string {
 
 /** One file: record batches until a limit of the shard is reached or the records end. */
 function writeShard(
+  dir: string,
   file: string,
   input: Peekable<ImageRecord>,
   limits: ShardLimits,
   onBatch: (batch: { rows: number; bytes: number }) => void,
 ): Promise<Written> {
-  return writeStreamAtomic(file, async sink => {
+  return writeStreamAtomic(join(dir, file), async sink => {
     const chunks = new ChunkList();
     const writer = new RecordBatchFileWriter({ autoDestroy: false });
     writer.reset(chunks);
@@ -110,7 +112,7 @@ function writeShard(
     for (;;) {
       const batch = await nextBatch(input, limits, rows, bytes);
       if (batch.records.length === 0) break;
-      writer.write(encodeBatch(batch.records));
+      writer.write(encodeBatch(batch.records.map(record => withStoredLink(dir, record))));
       await chunks.drain(sink);
       rows += batch.records.length;
       bytes += batch.bytes + BATCH_OVERHEAD;
@@ -119,6 +121,10 @@ function writeShard(
     writer.close();
     await chunks.drain(sink);
   });
+}
+
+function withStoredLink(dir: string, record: ImageRecord): ImageRecord {
+  return record.path === undefined ? record : { ...record, path: storedLink(dir, record.path) };
 }
 
 /** The records of the next batch; none where the shard is full or the input has ended. */
