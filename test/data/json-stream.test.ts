@@ -198,8 +198,8 @@ describe('streams', () => {
   it('of members give keys, numbers of lines too', async () => {
     const file = await fileOf('{"x": {"q1": 1,\n "q2": [2]}}');
     expect(await collect(streamMembers(file, ['x']))).toEqual([
-      { key: 'q1', value: 1, target: 0, line: 1, column: 14 },
-      { key: 'q2', value: [2], target: 0, line: 2, column: 8 },
+      { key: 'q1', value: 1, text: '1', target: 0, line: 1, column: 14 },
+      { key: 'q2', value: [2], text: '[2]', target: 0, line: 2, column: 8 },
     ]);
   });
 

@@ -11,7 +11,7 @@ const OPEN_IMAGES = /^[0-9a-f]{16}$/;
 /**
  * The id of the image that a file (a name, a path or an address) holds: `coco-<number>` for COCO's names, also those of
  * RefCOCO (`COCO_train2014_000000581857_16.jpg`), `vg-<number>` and `flickr30k-<number>` where the folder tells,
- * `openimages-<hex>`; for all others the path as it is, without its ending.
+ * `openimages-<hex>`; for all others the path as it is.
  */
 export function imageIdOf(fileName: string): string {
   const path = fileName
@@ -27,7 +27,7 @@ export function imageIdOf(fileName: string): string {
     if (VISUAL_GENOME.test(path)) return visualGenomeImageId(Number(name));
     if (FLICKR30K.test(path)) return `flickr30k-${name}`;
   }
-  return OPEN_IMAGES.test(name) ? `openimages-${name}` : stem;
+  return OPEN_IMAGES.test(name) ? `openimages-${name}` : path;
 }
 
 /** The id of a COCO image (LVIS and RefCOCO use the same numbers). */

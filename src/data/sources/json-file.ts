@@ -11,6 +11,12 @@ export interface Place {
   readonly column: number;
 }
 
+/** A value, and its text as the file has it. */
+export interface ParsedValue {
+  readonly value: unknown;
+  readonly text: string;
+}
+
 /** Bytes read at once; the buffer grows beyond only for values that are larger. */
 const DEFAULT_CHUNK_BYTES = 1 << 22;
 
@@ -135,21 +141,21 @@ export class JsonFile {
   }
 
   /** Takes the next value and parses it. Throws `data` where it is none. */
-  async value(): Promise<unknown> {
+  async value(): Promise<ParsedValue> {
     const { place } = this;
     const start = await this.#scan(true);
     return this.#parse(start, place);
   }
 
   /** The same where the whole value is in the buffer already; null, with nothing taken, where it is not. */
-  valueNow(): { readonly value: unknown } | null {
+  valueNow(): ParsedValue | null {
     const [line, lineStart, start] = [this.#line, this.#lineStart, this.#at];
     const scan = new Scan();
     if (!this.#advance(scan)) {
       [this.#line, this.#lineStart, this.#at] = [line, lineStart, start];
       return null;
     }
-    return { value: this.#parse(start, { line, column: this.#base + start - lineStart + 1 }) };
+    return this.#parse(start, { line, column: this.#base + start - lineStart + 1 });
   }
 
   /** Takes the next value without looking at it closer than its brackets and strings. */
@@ -296,10 +302,10 @@ export class JsonFile {
     return false;
   }
 
-  #parse(start: number, place: Place): unknown {
+  #parse(start: number, place: Place): ParsedValue {
     const text = this.#text(start, this.#at, place);
     try {
-      return JSON.parse(text);
+      return { value: JSON.parse(text), text };
     } catch (cause) {
       const found = findJsonError(text);
       const before = text.slice(0, found.at);

@@ -17,6 +17,8 @@ export interface JsonTarget {
 
 export interface JsonElement extends Place {
   readonly value: unknown;
+  /** The value as the file has it. */
+  readonly text: string;
   /** Position in the list from 0, or key in the object. */
   readonly key: number | string;
   /** Position in `targets` of the list it is an element of. */
@@ -113,9 +115,9 @@ async function* linesOf(
   const report = reporter(json, options);
   for (let key = 0; (await json.peek()) >= 0; key++) {
     const place = json.place;
-    const value = await json.value();
+    const parsed = await json.value();
     report();
-    yield { value, key, target: 0, ...place };
+    yield { ...parsed, key, target: 0, ...place };
     const text = await json.lineText();
     // Behind the last value of a file there may be no line end.
     if (text !== null && text.trim() !== '') {
@@ -142,7 +144,7 @@ async function* elementsOf(
   async function takeKey(seen?: Set<string>): Promise<string> {
     if ((await json.peek()) !== QUOTE) throw json.unexpected('a key in quotes');
     const place = json.place;
-    const key = String(await json.value());
+    const key = String((await json.value()).value);
     if (seen?.has(key)) {
       throw json.error(
         `the key ${JSON.stringify(key)} is there a second time`,
@@ -175,10 +177,9 @@ async function* elementsOf(
         for (let index = 0; ; index++) {
           const key = isObject ? await takeKey() : index;
           const { line, column } = json.place;
-          const now = json.valueNow();
-          const value = now ? now.value : await json.value();
+          const { value, text } = json.valueNow() ?? (await json.value());
           report();
-          yield { value, key, target, line, column };
+          yield { value, text, key, target, line, column };
           const next = json.peekNow() ?? (await json.peek());
           if (next !== COMMA && next !== end) throw json.unexpected(`"," or "${isObject ? '}' : ']'}"`);
           json.step();
