@@ -1,4 +1,4 @@
-import type { TaskName } from '../data/tasks/names.ts';
+import { type TaskName, TEXT_TASKS } from '../data/tasks/names.ts';
 import type { Rule } from './issues.ts';
 
 /** Modules that a parameter name can begin with, and their parts where they have any. */
@@ -12,7 +12,14 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Tasks that put regions into a question: only they send a gradient through the sampler. */
-const REGION_TASKS: readonly TaskName[] = ['dense-referring', 'reg', 'roc', 'relation', 'ocr'];
+const REGION_TASKS: readonly TaskName[] = [
+  'dense-referring',
+  'reg',
+  'roc',
+  'relation',
+  'ocr',
+  'conversation',
+];
 
 /** Groups must be able to match a parameter; whether they do is known when the model is built. */
 export const groupsAreKnown: Rule = ({ stage }) => {
@@ -125,7 +132,7 @@ export const trainedModulesGetGradient: Rule = ({ stage }) => {
     {
       module: /^projector(\.|$)/,
       tasks: 'any task about an image',
-      met: [...tasks].some(task => task !== 'contrastive' && task !== 'scene-text'),
+      met: [...tasks].some(task => task !== 'contrastive' && !TEXT_TASKS.has(task)),
     },
     {
       module: /^sampler(\.|$)/,

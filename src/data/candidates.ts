@@ -11,10 +11,10 @@ import { permute } from './permutation.ts';
 import type { BadSample, Draw, Kind, PlannedPairs, PlannedRow, PlannedSample } from './plan.ts';
 import type { Annotations } from './record.ts';
 import { type RecordSource, RowReader } from './rows.ts';
-import { lengthProblem, renderOf, type SampleContext, sequenceLength } from './sample.ts';
+import { renderFitting, type SampleContext, sequenceLength } from './sample.ts';
 import { taskContext } from './tasks/context.ts';
 import { conversationOf } from './tasks/index.ts';
-import type { TaskName } from './tasks/names.ts';
+import { type TaskName, TEXT_TASKS } from './tasks/names.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
 /** What the loader needs of a stage; every `StageRecipe` has it. */
@@ -198,11 +198,10 @@ export class Candidates {
       if (!conversation) return { kind: 'unfit' };
       const { width, height } = record;
       const size = { id: `${source.reader.dataset}, ${planned.id}`, width, height };
-      const rendered = renderOf(conversation, size, this.context, false);
-      const problem = lengthProblem(rendered, size, this.context, limit);
-      if (problem !== null) return { kind: 'long', message: `${planned.id}: ${problem}` };
-      const { text, visual } = sequenceLength(rendered, size, this.context);
-      return { kind: 'sample', sample: { ...planned, conversation, rendered, length: text + visual } };
+      const fitted = renderFitting(conversation, size, this.context, limit);
+      if (typeof fitted === 'string') return { kind: 'long', message: `${planned.id}: ${fitted}` };
+      const { text, visual } = sequenceLength(fitted.rendered, size, this.context);
+      return { kind: 'sample', sample: { ...planned, ...fitted, length: text + visual } };
     });
   }
 
@@ -256,7 +255,7 @@ export class Candidates {
 
 function kindOf(task: TaskName): Kind {
   if (task === 'contrastive') return 'contrastive';
-  return task === 'scene-text' ? 'text' : 'visual';
+  return TEXT_TASKS.has(task) ? 'text' : 'visual';
 }
 
 /** Labels that occur in the first rows of a dataset, sorted. */

@@ -33,6 +33,8 @@ export interface Truth {
   readonly boxes?: readonly PixelBox[];
   /** The right word or phrase (roc, reg, count, ocr). */
   readonly label?: string;
+  /** All answers that count as right (VQA's ten); `label` alone where absent. */
+  readonly accepted?: readonly string[];
   /** The wrong option of a binary choice. */
   readonly distractor?: string;
   /** What the user pointed with (roc, reg). */

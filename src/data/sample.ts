@@ -10,6 +10,7 @@ import { patchLayout } from './maps.ts';
 import { errorAt } from './naming.ts';
 import { type RegionSample, sampleRegion } from './regions.ts';
 import { type Rendered, renderConversation } from './render.ts';
+import { STORED_TASKS } from './tasks/names.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** What turns conversations into samples, the same for a whole run. */
@@ -78,6 +79,24 @@ export function renderOf(
   }
 }
 
+/**
+ * A conversation with its token ids, or why it is too long (`lengthProblem`). Of one that was annotated the last rounds
+ * are left out until the others fit: it is cut between rounds, never inside one. Throws as `renderOf`.
+ */
+export function renderFitting(
+  conversation: Conversation,
+  size: Size & { readonly id: string },
+  context: SampleContext,
+  room?: number,
+): { readonly conversation: Conversation; readonly rendered: Rendered } | string {
+  const rendered = renderOf(conversation, size, context, false);
+  const problem = lengthProblem(rendered, size, context, room);
+  if (problem === null) return { conversation, rendered };
+  const rounds = conversation.rounds.slice(0, -1);
+  if (rounds.length === 0 || !STORED_TASKS.has(conversation.task)) return problem;
+  return renderFitting({ ...conversation, rounds }, size, context, room);
+}
+
 /** Puts the parts together and computes the regions' geometry. Pure. Throws `data` on a region outside the image. */
 export function assembleSample(
   id: string,
@@ -102,10 +121,11 @@ export function sequenceLength(
   size: Size,
   { model, views }: SampleContext,
 ): { readonly text: number; readonly visual: number } {
+  const text = rendered.tokens.length;
+  if (rendered.imageAt === null) return { text, visual: 0 };
   const [columns, rows] = chooseGrid(size, model.image.grids, model.image.side);
   const { globalCount, tileCount } = patchLayout(model);
-  const perImage = globalCount + (views === 'global+local' ? columns * rows * tileCount : 0);
-  return { text: rendered.tokens.length, visual: rendered.imageAt === null ? 0 : perImage };
+  return { text, visual: globalCount + (views === 'global+local' ? columns * rows * tileCount : 0) };
 }
 
 /**

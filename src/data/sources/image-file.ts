@@ -14,6 +14,9 @@ export interface ImageFile extends Size {
 /** Why an image cannot be used, in the words of a report. */
 export type ImageProblem = 'image file missing' | 'image file not readable';
 
+/** Codes of a name that no file has: annotations may hold anything. */
+const NO_FILE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ENAMETOOLONG']);
+
 /** Throws `io` where `folder` is no readable folder. */
 export async function requireFolder(folder: string): Promise<void> {
   await readdir(folder).catch(thrown => {
@@ -29,7 +32,7 @@ export async function requireFolder(folder: string): Promise<void> {
 export async function readImageFile(folder: string, name: string): Promise<ImageFile | ImageProblem> {
   for (const path of new Set([join(folder, name), join(folder, basename(name))])) {
     const bytes = await readFile(path).catch(thrown => {
-      if (errorCode(thrown) === 'ENOENT' || errorCode(thrown) === 'ENOTDIR') return null;
+      if (NO_FILE.has(errorCode(thrown) ?? '')) return null;
       throw ioError(thrown, 'read', path);
     });
     if (!bytes) continue;

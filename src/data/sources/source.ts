@@ -1,4 +1,5 @@
 /** What every annotation format gives: how it is called, which files it wants, and a stream of records with a report. */
+import { GroundError } from '../../errors.ts';
 import type { ImageRecord } from '../record.ts';
 
 /** One thing a format is built from, and the flag that names it: `--annotations FILE`. */
@@ -56,6 +57,44 @@ export interface SourceFormat {
   readonly inputs: readonly SourceInput[];
   /** Throws `usage` on missing inputs and `data` where a file is not of this format. */
   open(options: SourceOptions): Promise<SourceReader>;
+}
+
+/** What was given under a flag; empty where it was not. */
+export function inputsOf({ inputs }: SourceOptions, flag: string): readonly string[] {
+  return inputs[flag] ?? [];
+}
+
+/** The one path or value of a flag. */
+export function inputOf(options: SourceOptions, flag: string): string | undefined {
+  return inputsOf(options, flag)[0];
+}
+
+/** Throws `usage` where a format lacks an input that it requires, or has one that it does not know. */
+export function checkInputs({ name, inputs }: SourceFormat, options: SourceOptions): void {
+  const known = inputs.map(({ flag }) => `--${flag}`).join(', ');
+  for (const [flag, given] of Object.entries(options.inputs)) {
+    const input = inputs.find(one => one.flag === flag);
+    if (!input && given.length > 0) {
+      throw new GroundError('usage', `--${flag} is nothing that ${name} reads`, {
+        hint: `it reads ${known}`,
+      });
+    }
+    if (input && !input.many && given.length > 1) {
+      throw new GroundError('usage', `--${flag} is given ${given.length} times`, { hint: 'give it once' });
+    }
+    const wrong = input?.choices && given.find(value => !input.choices?.includes(value));
+    if (wrong !== undefined) {
+      throw new GroundError('usage', `--${flag} "${wrong}" makes no sense`, {
+        hint: `it must be one of ${input?.choices?.join(', ')}`,
+      });
+    }
+  }
+  for (const { flag, required, what, help } of inputs) {
+    if (!required || inputsOf(options, flag).length > 0) continue;
+    throw new GroundError('usage', `${name} needs --${flag} ${what.toUpperCase()}: ${help}`, {
+      hint: `it reads ${known}`,
+    });
+  }
 }
 
 /** Adds one to (or `by` to) a reason or a count. */

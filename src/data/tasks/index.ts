@@ -14,6 +14,7 @@ import { reg } from './reg.ts';
 import { relation } from './relation.ts';
 import { roc } from './roc.ts';
 import { sceneText } from './scene-text.ts';
+import { conversation, presence, textConversation, vqa } from './stored.ts';
 
 /** Tasks that make conversations: all but `contrastive`. */
 export type ConversationTask = Exclude<TaskName, 'contrastive'>;
@@ -29,6 +30,10 @@ const TASKS: Readonly<Record<ConversationTask, Task>> = {
   relation,
   count,
   ocr,
+  conversation,
+  'text-conversation': textConversation,
+  vqa,
+  presence,
 };
 
 /**

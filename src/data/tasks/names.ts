@@ -14,6 +14,21 @@ export const TASK_NAMES = [
   'relation',
   'count',
   'ocr',
+  'conversation', // a chat that was annotated, about an image
+  'text-conversation', // one without an image
+  'vqa', // annotated questions with short answers
+  'presence', // annotated questions answered yes or no
 ] as const;
 
 export type TaskName = (typeof TASK_NAMES)[number];
+
+/** Tasks without an image: their batches are their own. */
+export const TEXT_TASKS: ReadonlySet<TaskName> = new Set(['scene-text', 'text-conversation']);
+
+/** Tasks about annotated conversations, of which as many rounds are taken as the model has room for. */
+export const STORED_TASKS: ReadonlySet<TaskName> = new Set([
+  'conversation',
+  'text-conversation',
+  'vqa',
+  'presence',
+]);

@@ -8,6 +8,9 @@ import { distinct } from '../regions.ts';
 import { encodeMask } from '../rle.ts';
 import type { TaskContext } from './context.ts';
 
+/** What one can point at. */
+type Pointed = Pick<ObjectAnnotation, 'box' | 'mask'>;
+
 /** The way of pointing for one turn: the context's, or drawn among those that all its objects allow. */
 export function pointingKind(
   objects: readonly ObjectAnnotation[],
@@ -24,7 +27,7 @@ export function pointingKind(
  * its box, or without a mask a normal deviate around the middle (0.15 of each side), as Ferret's scripts do.
  * Free-form: a scribble inside the mask, or without a mask inside the box.
  */
-export function pointAt(object: ObjectAnnotation, kind: Region['kind'], size: Size, random: Random): Region {
+export function pointAt(object: Pointed, kind: Region['kind'], size: Size, random: Random): Region {
   const { box, mask } = object;
   if (kind === 'box') return { kind, box, ...(mask && { mask }) };
   const pixels = mask && pixelsOfMask(mask);
@@ -35,7 +38,7 @@ export function pointAt(object: ObjectAnnotation, kind: Region['kind'], size: Si
   return { kind, point: aroundMiddle(object, random), within: box };
 }
 
-function centralPixel(object: ObjectAnnotation, pixels: PixelSet, random: Random): { x: number; y: number } {
+function centralPixel(object: Pointed, pixels: PixelSet, random: Random): { x: number; y: number } {
   const { x1, y1, x2, y2 } = object.box;
   const candidates = pixels.size <= 1000 ? range(pixels.size) : distinct(pixels.size, 1000, random);
   let best = pixels.at(0);
@@ -51,7 +54,7 @@ function centralPixel(object: ObjectAnnotation, pixels: PixelSet, random: Random
   return best;
 }
 
-function aroundMiddle({ box }: ObjectAnnotation, random: Random): { x: number; y: number } {
+function aroundMiddle({ box }: Pointed, random: Random): { x: number; y: number } {
   const along = (from: number, to: number): number => {
     // Rejection as in Ferret, but a box of no extent must end it.
     for (let attempt = 0; attempt < 20; attempt++) {
@@ -64,7 +67,7 @@ function aroundMiddle({ box }: ObjectAnnotation, random: Random): { x: number; y
 }
 
 /** A stroke along three to five random pixels of the object, a tenth of its box wide, clipped to the object. */
-function scribble(object: ObjectAnnotation, pixels: PixelSet | undefined, size: Size, random: Random) {
+function scribble(object: Pointed, pixels: PixelSet | undefined, size: Size, random: Random) {
   const { x1, y1, x2, y2 } = object.box;
   const inside = pixels && pixels.size > 0 ? pixels : null;
   const stop = () => (inside ? inside.at(random.int(0, inside.size)) : aroundMiddle(object, random));

@@ -1,5 +1,6 @@
 import { bucketSize } from '../../data/buckets.ts';
 import { patchLayout } from '../../data/maps.ts';
+import { TEXT_TASKS } from '../../data/tasks/names.ts';
 import type { Batch, ContrastiveBatch, ConversationBatch, Floats, Ints } from '../../models/batch.ts';
 import type { ModelConfig } from '../../models/config.ts';
 import type { StageRecipe } from '../recipe.ts';
@@ -31,7 +32,7 @@ export function largestBatches({ views, data, batch }: StageRecipe, model: Model
   const tasks = new Set(data.map(source => source.task));
   const batches: Batch[] = [];
   if (tasks.has('contrastive')) batches.push(contrastiveBatch(model, samples, samples * tiles));
-  if ([...tasks].some(task => task !== 'contrastive' && task !== 'scene-text')) {
+  if ([...tasks].some(task => task !== 'contrastive' && !TEXT_TASKS.has(task))) {
     const { globalCount, tileCount } = patchLayout(model);
     const visual = globalCount + tiles * tileCount;
     batches.push(
@@ -43,7 +44,7 @@ export function largestBatches({ views, data, batch }: StageRecipe, model: Model
         targets: bucketSize(samples * Math.max(1, model.max_length - visual), 16, 2),
       }),
     );
-  } else if (tasks.has('scene-text')) {
+  } else if ([...tasks].some(task => TEXT_TASKS.has(task))) {
     const targets = bucketSize(samples * model.max_length, 16, 2);
     batches.push(textBatch(model, { samples, positions: model.max_length, tiles: 0, regions: 0, targets }));
   }
@@ -52,7 +53,7 @@ export function largestBatches({ views, data, batch }: StageRecipe, model: Model
 
 /** Whether some task asks about regions. */
 function pointing(tasks: ReadonlySet<string>): boolean {
-  return ['dense-referring', 'reg', 'roc', 'relation'].some(task => tasks.has(task));
+  return ['dense-referring', 'reg', 'roc', 'relation', 'ocr', 'conversation'].some(task => tasks.has(task));
 }
 
 /** The sizes of a batch of conversations. */

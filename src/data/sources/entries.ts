@@ -1,0 +1,174 @@
+/**
+ * Sources whose files list questions or conversations, each about an image: the entries are brought together by image,
+ * then images are read one by one and every one becomes a record.
+ */
+import { GroundError } from '../../errors.ts';
+import type { Size } from '../box.ts';
+import type { ImageRecord } from '../record.ts';
+import { type ImageFile, type ImageProblem, readImageFile, requireFolder } from './image-file.ts';
+import { imageIdOf } from './image-id.ts';
+import {
+  emptyReport,
+  inputOf,
+  note,
+  type SourceOptions,
+  type SourceReader,
+  type SourceReport,
+  tally,
+} from './source.ts';
+
+/** One entry of an annotation file on its way to its image; plain JSON, for it may wait on disk. */
+export interface Entry<T> {
+  /** Names that the image's file may have, the likeliest first; none for text alone. */
+  readonly images: readonly string[];
+  /** Id of the record; by default that of the first name. */
+  readonly id?: string;
+  /** Where the entry stands, for reports. */
+  readonly place: string;
+  readonly content: T;
+}
+
+/** What a record holds beside its image. */
+export type RecordContent = Partial<Omit<ImageRecord, 'id' | 'image' | 'path' | 'width' | 'height'>>;
+
+export interface EntryFormat<T> {
+  /** All entries of all files. What can be refused without the image is noted and left out. */
+  entries(report: SourceReport): AsyncIterable<Entry<T>>;
+  /**
+   * What the entries of one image (of its size), or of one text (null), say; null where nothing of it can be used. What is
+   * left out is noted.
+   */
+  contentOf(entries: readonly Entry<T>[], image: Size | null, report: SourceReport): RecordContent | null;
+}
+
+/**
+ * Reads entries and images (from the folder of the input `images`) into records, one an image, in the order in which the
+ * files first name them. Throws `io` where a file or the folder cannot be read, `data` where a file is no JSON or not one
+ * record comes of it.
+ */
+export function readEntries<T>(options: SourceOptions, format: EntryFormat<T>): SourceReader {
+  return new EntryReader(options, format);
+}
+
+class EntryReader<T> implements SourceReader {
+  readonly report = emptyReport();
+  readonly #options: SourceOptions;
+  readonly #format: EntryFormat<T>;
+  readonly #limit: number;
+  #grouping: Promise<Map<string, Entry<T>[]>> | undefined;
+
+  constructor(options: SourceOptions, format: EntryFormat<T>) {
+    this.#options = options;
+    this.#format = format;
+    this.#limit = options.limit ?? Number.POSITIVE_INFINITY;
+  }
+
+  async count(): Promise<number> {
+    return Math.min(this.#limit, (await this.#groups()).size);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<ImageRecord> {
+    let records = 0;
+    for (const [id, entries] of await this.#groups()) {
+      if (records >= this.#limit) break;
+      const record = await this.#recordOf(id, entries);
+      if (!record) continue;
+      countContent(record, this.report);
+      records++;
+      yield record;
+    }
+    if (records === 0) throw nothingUsable(this.report, this.#options);
+  }
+
+  #groups(): Promise<Map<string, Entry<T>[]>> {
+    this.#grouping ??= this.#group();
+    return this.#grouping;
+  }
+
+  async #group(): Promise<Map<string, Entry<T>[]>> {
+    const folder = inputOf(this.#options, 'images');
+    if (folder !== undefined) await requireFolder(folder);
+    const groups = new Map<string, Entry<T>[]>();
+    for await (const entry of this.#format.entries(this.report)) {
+      const [name] = entry.images;
+      if (entry.images.some(leadsAway)) {
+        note(this.report, 'skipped', 'image that is no name inside of the image folder', entry.place);
+        continue;
+      }
+      const id = entry.id ?? imageIdOf(name ?? entry.place);
+      const group = groups.get(id);
+      if (group) group.push(entry);
+      else groups.set(id, [entry]);
+    }
+    return groups;
+  }
+
+  async #recordOf(id: string, entries: readonly Entry<T>[]): Promise<ImageRecord | null> {
+    const file = await this.#imageOf(entries);
+    if (typeof file === 'string') {
+      for (const { place } of entries) note(this.report, 'skipped', file, place);
+      return null;
+    }
+    const content = this.#format.contentOf(entries, file, this.report);
+    if (!content) return null;
+    const empty = { captions: [], objects: [], relations: [] };
+    if (!file) return { id, image: new Uint8Array(0), width: 0, height: 0, ...empty, ...content };
+    const { bytes, path, width, height } = file;
+    const image = this.#options.link ? { image: new Uint8Array(0), path } : { image: bytes };
+    return { id, ...image, width, height, ...empty, ...content };
+  }
+
+  /** The first of the files that the entries name; null where they name none. */
+  async #imageOf(entries: readonly Entry<T>[]): Promise<ImageFile | ImageProblem | null> {
+    const names = new Set(entries.flatMap(({ images }) => images));
+    const folder = inputOf(this.#options, 'images');
+    if (names.size === 0) return null;
+    if (folder === undefined)
+      throw new GroundError('usage', 'the annotations name images, and no folder of images was given', {
+        hint: 'pass --images DIR',
+      });
+    for (const name of names) {
+      const file = await readImageFile(folder, name);
+      if (file !== 'image file missing') return file;
+    }
+    return 'image file missing';
+  }
+}
+
+/** A name that is a path out of the folder, or none. */
+function leadsAway(name: string): boolean {
+  return name.trim() === '' || name.includes('\0') || name.split(/[\\/]/).includes('..');
+}
+
+function countContent(record: ImageRecord, { counts }: SourceReport): void {
+  tally(counts, record.width > 0 ? 'images' : 'texts');
+  for (const { rounds } of record.conversations ?? []) {
+    tally(counts, 'conversations');
+    tally(counts, 'rounds', rounds.length);
+    for (const piece of rounds.flatMap(({ question, answer }) => [...question, ...answer])) {
+      if (piece.kind === 'box') tally(counts, 'boxes');
+      if (piece.kind === 'region') tally(counts, 'regions');
+    }
+  }
+  const { objects, captions, relations } = record;
+  for (const [name, list] of Object.entries({ objects, captions, relations })) {
+    if (list.length > 0) tally(counts, name, list.length);
+  }
+}
+
+function nothingUsable({ skipped, examples }: SourceReport, options: SourceOptions): GroundError {
+  const reasons = Object.entries(skipped).map(
+    ([reason, times]) => `${reason}: ${times}, first ${examples[reason]?.[0] ?? 'unknown'}`,
+  );
+  const folder = inputOf(options, 'images');
+  return new GroundError(
+    'data',
+    `not one record can be made of the annotations (${reasons.join('; ') || 'they list nothing'})`,
+    {
+      hint:
+        'image file missing' in skipped && folder !== undefined
+          ? `--images must be the folder that the file names start from; ${folder} does not seem to be`
+          : 'is this the right --from for the files?',
+    },
+  );
+}
