@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { GroundError } from '../../errors.ts';
 import { nativeSourceDir, nativeSources } from '../installed.ts';
 import { lastLines, runCommand } from './command.ts';
-import type { Library } from './library.ts';
+import { hasOpHeaders, type Library } from './library.ts';
 import { nodeHeadersDir } from './tools.ts';
 
 /** The addons' file names in an engine folder, and the link to their libraries. */
@@ -32,9 +32,11 @@ export async function buildAddon(library: Library, dir: string, env: NodeJS.Proc
     const args = [
       require.resolve('node-gyp/bin/node-gyp.js'),
       'rebuild',
+      '--jobs=max',
       ...(headers === undefined ? [] : [`--nodedir=${headers}`]),
       '--',
       `-Dtf_libraries=${links}`,
+      `-Dfused=${hasOpHeaders(library.includeDir) ? 1 : 0}`,
     ];
     const done = await runCommand(process.execPath, args, { env, cwd: build });
     if (done.status !== 0) {

@@ -32,6 +32,11 @@ export function inspectLibrary(dir: string): Pick<Library, 'dir' | 'files' | 'in
   return undefined;
 }
 
+/** Whether a folder of headers has those in C++ that ops are compiled against; an archive of the C library has not. */
+export function hasOpHeaders(includeDir: string): boolean {
+  return existsSync(join(includeDir, 'tensorflow', 'core', 'framework', 'op_kernel.h'));
+}
+
 /** The main library and the framework it needs, among a folder's files; the shortest name with a major version. */
 export function libraryFiles(names: readonly string[]): string[] | undefined {
   const pick = (stem: string) =>

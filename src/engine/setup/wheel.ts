@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { GroundError } from '../../errors.ts';
 import { lastLines, runCommand } from './command.ts';
-import { inspectLibrary, type Library } from './library.ts';
+import { hasOpHeaders, inspectLibrary, type Library } from './library.ts';
 import { pythonName } from './tools.ts';
 
 /** The version that `ground` is developed and tested with. */
@@ -21,9 +21,9 @@ with zipfile.ZipFile(wheel) as archive:
             archive.extract(entry, out)
 `;
 
-/** The two libraries and the headers that the addon includes: 850 MB of the wheel's 1.9 GB. */
+/** The two libraries and the headers that the addon's fused ops include: 0.9 GB of the wheel's 1.9 GB. */
 const WANTED_OF_TENSORFLOW =
-  '^tensorflow/(libtensorflow_(cc|framework)[.](so[.]2|2[.]dylib)$|include/(tensorflow/c/|xla/tsl/c/|.*/ctstring(_internal)?[.]h$))';
+  '^tensorflow/(libtensorflow_(cc|framework)[.](so[.]2|2[.]dylib)$|include/(absl|Eigen|unsupported|google|cctz|ml_dtypes|third_party|tsl|xla/tsl|tensorflow|[^/]*[.]h)(/|$))';
 const WANTED_OF_CUDA = '^nvidia/.*/(lib|bin|nvvm)/';
 
 /**
@@ -43,7 +43,8 @@ export async function fetchWheel(
   const kept = join(cache, `libtensorflow-${TENSORFLOW_VERSION}-${device}`);
   const source = `the TensorFlow wheel ${TENSORFLOW_VERSION}`;
   const before = inspectLibrary(join(kept, 'tensorflow'));
-  if (before) return { ...before, device, source };
+  // What an earlier version of ground kept has no headers for fused ops.
+  if (before && hasOpHeaders(before.includeDir)) return { ...before, device, source };
 
   const wheels = join(temp, 'wheels');
   const unpacked = join(temp, 'unpacked');
