@@ -77,7 +77,8 @@ export type Outcome<T> =
   | { readonly kind: 'long'; readonly message: string }
   | { readonly kind: 'bad'; readonly bad: BadSample };
 
-const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
+/** Memory for decoded images where none is said. */
+export const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
 /** Tasks that ask for labels beyond their own image's, and the rows these are collected from. */
 const LABEL_TASKS: ReadonlySet<TaskName> = new Set(['roc', 'count', 'scene-text']);
 const LABEL_ROWS = 256;
