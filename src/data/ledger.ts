@@ -46,7 +46,9 @@ export class Ledger {
   settle(plan: PlannedStep, finished: readonly FinishedBatch[]): ProducedStep {
     const bad = [...plan.bad, ...finished.flatMap(batch => batch.bad)];
     const skipped = [...plan.skipped, ...bad.map(sample => this.#count(sample))];
-    for (const { served } of finished) served.forEach((count, i) => (this.#served[i]! += count));
+    for (const { served } of finished) {
+      for (const [i, count] of served.entries()) this.#served[i]! += count;
+    }
     const positions = finished.reduce((sum, batch) => sum + batch.positions, 0);
     const used = finished.reduce((sum, batch) => sum + batch.used, 0);
     return {
