@@ -3,10 +3,11 @@ import { type Command, Option } from 'commander';
 import type { CocoReport } from '../data/sources/coco.ts';
 import type { ScenePreset } from '../data/sources/scene-options.ts';
 import { GroundError } from '../errors.ts';
+import { registerDataExport } from './data-export.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
 import { type CommonOptions, outputFile, withCommon } from './options.ts';
 import { createOutput, type Output } from './output.ts';
-import { openProgress, type Progress } from './progress.ts';
+import { withProgress } from './progress.ts';
 
 interface SynthFlags extends CommonOptions {
   readonly out: string;
@@ -39,7 +40,7 @@ interface PreviewFlags extends CommonOptions {
   readonly seed?: string;
 }
 
-/** Adds `ground data synth`, `build`, `validate`, `inspect` and `preview`. */
+/** Adds `ground data synth`, `build`, `validate`, `inspect`, `preview` and `export`. */
 export function register(program: Command): void {
   const data = program.command('data').description('make datasets, and look at them');
 
@@ -100,6 +101,8 @@ export function register(program: Command): void {
       .option('--side <pixels>', 'size of an image', '320')
       .option('--seed <n>', 'draw the images at random instead of taking the first'),
   ).action(preview);
+
+  registerDataExport(data);
 }
 
 async function synth(flags: SynthFlags): Promise<void> {
@@ -253,23 +256,6 @@ async function preview(dir: string, flags: PreviewFlags): Promise<void> {
   }
   out.line(`wrote ${flags.out}`);
   out.result({ file: resolve(flags.out) });
-}
-
-/** Runs `work` with a progress that opens at its first sign, which tells how much there is to do. */
-async function withProgress<T>(
-  label: string,
-  unit: string,
-  work: (onProgress: (done: number, total: number) => void) => Promise<T>,
-): Promise<T> {
-  let opening: Promise<Progress> | undefined;
-  try {
-    return await work((done, total) => {
-      opening ??= openProgress({ label, unit, total });
-      opening.then(progress => progress.update(done));
-    });
-  } finally {
-    (await opening)?.stop();
-  }
 }
 
 function shards(count: number): string {

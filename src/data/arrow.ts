@@ -88,7 +88,7 @@ export const RECORD_SCHEMA = new Schema<TypeMap>(
 /** One record batch of these records, in their order. */
 export function encodeBatch(records: readonly ImageRecord[]): RecordBatch {
   const builder = makeBuilder({ type: new Struct(FIELDS), nullValues: [null] });
-  for (const record of records) builder.append(rowOf(record));
+  for (const record of records) builder.append(storedRow(record) as Struct['TValue']);
   return new RecordBatch(RECORD_SCHEMA, builder.finish().flush());
 }
 
@@ -150,9 +150,12 @@ export function rowReader(batch: RecordBatch): Column<ImageRecord> {
   };
 }
 
-/** What the builder reads by field name; its own types know only rows that are in Arrow already. */
-function rowOf(record: ImageRecord): Struct['TValue'] {
-  const row: unknown = {
+/**
+ * A record as the columns of `RECORD_SCHEMA` name it: plain objects, lists and null. Arrow's builder reads it by field
+ * name, although its own types know only rows that are in Arrow already.
+ */
+export function storedRow(record: ImageRecord): Readonly<Record<string, unknown>> {
+  return {
     ...record,
     media: 'image',
     split: record.split ?? '',
@@ -171,7 +174,6 @@ function rowOf(record: ImageRecord): Struct['TValue'] {
     conversations: (record.conversations ?? []).map(rowOfConversation),
     absent: record.absent ?? [],
   };
-  return row as Struct['TValue'];
 }
 
 function objectColumn(data: Data): Column<ObjectAnnotation> {
