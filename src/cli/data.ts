@@ -1,12 +1,12 @@
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { CocoReport } from '../data/sources/coco.ts';
 import type { ScenePreset } from '../data/sources/scene-options.ts';
 import { GroundError } from '../errors.ts';
+import { registerDataBuild } from './data-build.ts';
 import { registerDataExport } from './data-export.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
 import { type CommonOptions, outputFile, withCommon } from './options.ts';
-import { createOutput, type Output } from './output.ts';
+import { createOutput } from './output.ts';
 import { withProgress } from './progress.ts';
 
 interface SynthFlags extends CommonOptions {
@@ -18,17 +18,6 @@ interface SynthFlags extends CommonOptions {
   readonly objects?: string;
   readonly scale?: string;
   readonly split?: string;
-  readonly overwrite?: boolean;
-}
-
-interface BuildFlags extends CommonOptions {
-  readonly from: 'coco';
-  readonly images: string;
-  readonly instances?: string;
-  readonly captions?: string;
-  readonly out: string;
-  readonly limit?: string;
-  readonly masks: boolean;
   readonly overwrite?: boolean;
 }
 
@@ -66,21 +55,7 @@ export function register(program: Command): void {
       .option('--overwrite', 'replace a dataset that is already there'),
   ).action(synth);
 
-  withCommon(
-    data
-      .command('build')
-      .description('annotation files and images to a dataset')
-      .addOption(
-        new Option('--from <format>', 'format of the annotations').choices(['coco']).makeOptionMandatory(),
-      )
-      .requiredOption('--images <dir>', 'folder of the images')
-      .option('--instances <file>', 'JSON with boxes, masks and categories')
-      .option('--captions <file>', 'JSON with captions')
-      .requiredOption('--out <dir>', 'folder of the dataset')
-      .option('--limit <n>', 'at most so many images')
-      .option('--no-masks', 'leave the masks out')
-      .option('--overwrite', 'replace a dataset that is already there'),
-  ).action(build);
+  registerDataBuild(data);
 
   withCommon(
     data.command('validate').description('check every shard and every row').argument('<dir>', 'the dataset'),
@@ -137,38 +112,6 @@ async function synth(flags: SynthFlags): Promise<void> {
     built.push({ dir: resolve(dir), rows: manifest.rows, shards: manifest.shards.length });
   }
   out.result({ datasets: built });
-}
-
-async function build(flags: BuildFlags): Promise<void> {
-  const { buildCoco } = await import('../data/build.ts');
-  const out = createOutput(flags);
-  const { images, instances, captions, masks, overwrite } = flags;
-  const limit = flags.limit === undefined ? undefined : parseWhole('--limit', flags.limit, 1);
-  const { manifest, report } = await withProgress('building', 'images', onProgress =>
-    buildCoco({
-      images,
-      instances,
-      captions,
-      limit,
-      masks,
-      out: flags.out,
-      overwrite: overwrite === true,
-      onProgress,
-    }),
-  );
-  out.line(`${flags.out}: ${manifest.rows} images in ${shards(manifest.shards.length)}`);
-  printReport(out, report);
-  out.result({ dir: resolve(flags.out), rows: manifest.rows, shards: manifest.shards.length, report });
-}
-
-function printReport(out: Output, { skipped, mended, ...counts }: CocoReport): void {
-  out.line(
-    `${counts.objects} objects (${counts.crowds} crowds), ${counts.masks} masks, ${counts.captions} captions`,
-  );
-  for (const [title, reasons] of Object.entries({ 'left out': skipped, mended })) {
-    const entries = Object.entries(reasons);
-    if (entries.length > 0) out.table([title, 'times'], entries);
-  }
 }
 
 async function validate(dir: string, flags: CommonOptions): Promise<void> {

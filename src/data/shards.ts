@@ -226,8 +226,11 @@ function peekable<T>(source: AsyncIterable<T> | Iterable<T>): Peekable<T> {
   };
 }
 
-/** An empty folder to write into, or the reason why not. */
-async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
+/**
+ * The names in a folder that a dataset may be written to; none where there is no folder yet. Throws `data` where it holds
+ * other files, or a dataset that must not be overwritten.
+ */
+export async function checkFolder(dir: string, overwrite: boolean): Promise<string[]> {
   const names = await readdir(dir).catch((thrown): string[] => {
     if (errorCode(thrown) === 'ENOENT') return [];
     throw ioError(thrown, 'list', dir);
@@ -243,6 +246,12 @@ async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
       hint: 'choose another folder, or pass --overwrite to replace it',
     });
   }
+  return names;
+}
+
+/** An empty folder to write into, or the reason why not. */
+async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
+  const names = await checkFolder(dir, overwrite);
   try {
     // The manifest goes first: from here on the folder is no dataset until the new one is written.
     await rm(join(dir, MANIFEST_FILE), { force: true });
