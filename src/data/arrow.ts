@@ -87,8 +87,14 @@ export const RECORD_SCHEMA = new Schema<TypeMap>(
 
 /** One record batch of these records, in their order. */
 export function encodeBatch(records: readonly ImageRecord[]): RecordBatch {
+  return encodeRows(records.map(storedRow));
+}
+
+/** The same of rows as `storedRow` makes them. */
+export function encodeRows(rows: readonly Readonly<Record<string, unknown>>[]): RecordBatch {
   const builder = makeBuilder({ type: new Struct(FIELDS), nullValues: [null] });
-  for (const record of records) builder.append(storedRow(record) as Struct['TValue']);
+  // The builder reads fields by name, although its types know only rows that are in Arrow already.
+  for (const row of rows) builder.append(row as Struct['TValue']);
   return new RecordBatch(RECORD_SCHEMA, builder.finish().flush());
 }
 
@@ -150,10 +156,7 @@ export function rowReader(batch: RecordBatch): Column<ImageRecord> {
   };
 }
 
-/**
- * A record as the columns of `RECORD_SCHEMA` name it: plain objects, lists and null. Arrow's builder reads it by field
- * name, although its own types know only rows that are in Arrow already.
- */
+/** A record as the columns of `RECORD_SCHEMA` name it: plain objects, lists and null. */
 export function storedRow(record: ImageRecord): Readonly<Record<string, unknown>> {
   return {
     ...record,

@@ -8,6 +8,7 @@ import { llava } from './llava.ts';
 import { pope } from './pope.ts';
 import { refcoco } from './refcoco.ts';
 import type { SourceFormat } from './source.ts';
+import { arrow, parquet } from './tables.ts';
 import { textvqa } from './textvqa.ts';
 import { visualGenome } from './visual-genome.ts';
 import { vqa } from './vqa.ts';
@@ -24,4 +25,6 @@ export const SOURCES: readonly SourceFormat[] = [
   textvqa,
   gqa,
   pope,
+  parquet,
+  arrow,
 ];
