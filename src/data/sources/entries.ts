@@ -33,6 +33,8 @@ export interface Entry<T> {
 export type RecordContent = Partial<Omit<ImageRecord, 'id' | 'image' | 'path' | 'width' | 'height'>>;
 
 export interface EntryFormat<T> {
+  /** Whether an entry is but a part of what is known of its image: a missing image is one loss then, not one an entry. */
+  readonly partial?: boolean;
   /** All entries of all files. What can be refused without the image is noted and left out. */
   entries(report: SourceReport): AsyncIterable<Entry<T>>;
   /**
@@ -113,7 +115,8 @@ class EntryReader<T> implements SourceReader {
   async #recordOf(id: string, entries: readonly Entry<T>[]): Promise<ImageRecord | null> {
     const file = await this.#imageOf(entries);
     if (typeof file === 'string') {
-      for (const { place } of entries) note(this.report, 'skipped', file, place);
+      const lost = this.#format.partial ? entries.slice(0, 1) : entries;
+      for (const { place } of lost) note(this.report, 'skipped', file, place);
       return null;
     }
     const content = this.#format.contentOf(entries, file, this.report);
@@ -157,10 +160,10 @@ function countContent(record: ImageRecord, { counts }: SourceReport): void {
       if (piece.kind === 'region') tally(counts, 'regions');
     }
   }
-  const { objects, captions, relations } = record;
-  for (const [name, list] of Object.entries({ objects, captions, relations })) {
-    if (list.length > 0) tally(counts, name, list.length);
-  }
+  const { objects, captions, relations, regions = [], spans = [] } = record;
+  const masks = objects.filter(({ mask }) => mask);
+  const lists = { objects, masks, captions, relations, spans, 'described regions': regions };
+  for (const [name, list] of Object.entries(lists)) if (list.length > 0) tally(counts, name, list.length);
 }
 
 function nothingUsable({ skipped, examples }: SourceReport, options: SourceOptions): GroundError {

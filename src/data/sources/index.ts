@@ -4,6 +4,7 @@ import { coco, lvis } from './coco.ts';
 import { ferret } from './ferret.ts';
 import { flickr30kEntities } from './flickr30k-entities.ts';
 import { gqa } from './gqa.ts';
+import { jsonl } from './jsonl.ts';
 import { llava } from './llava.ts';
 import { pope } from './pope.ts';
 import { refcoco } from './refcoco.ts';
@@ -25,6 +26,7 @@ export const SOURCES: readonly SourceFormat[] = [
   textvqa,
   gqa,
   pope,
+  jsonl,
   parquet,
   arrow,
 ];
