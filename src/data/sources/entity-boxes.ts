@@ -33,8 +33,9 @@ const parser = new XMLParser({
 export function parseEntityBoxes(xml: string): EntityBoxes | null {
   if (XMLValidator.validate(xml) !== true) return null;
   const root: unknown = parser.parse(xml);
-  const annotation = childOf(root, 'annotation');
-  if (!isObject(annotation)) return null;
+  if (!isObject(root) || !('annotation' in root)) return null;
+  // An element without children is parsed to ''.
+  const annotation = isObject(root.annotation) ? root.annotation : {};
   const chains = new Set<string>();
   const boxes: { chains: readonly string[]; corners: PixelBox | null }[] = [];
   for (const object of listOf(annotation.object)) {

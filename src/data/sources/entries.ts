@@ -57,12 +57,13 @@ class EntryReader<T> implements SourceReader {
   readonly #options: SourceOptions;
   readonly #format: EntryFormat<T>;
   readonly #limit: number;
-  readonly #groups = new Groups();
+  readonly #groups: Groups;
   #reading: Promise<void> | undefined;
 
   constructor(options: SourceOptions, format: EntryFormat<T>) {
     this.#options = options;
     this.#format = format;
+    this.#groups = new Groups(options.spill);
     this.#limit = options.limit ?? Number.POSITIVE_INFINITY;
   }
 

@@ -66,6 +66,7 @@ interface EntityFiles {
 
 function openFolder(options: SourceOptions, folder: string): SourceReader {
   return readEntries<EntityFiles>(options, {
+    partial: true,
     async *entries(report) {
       const splits = await readSplits(folder);
       for (const id of await idsOf(folder, options.split, splits)) {
@@ -254,7 +255,6 @@ function grounded(
     renumbered.set(i, objects.length);
     objects.push({ ...name, attributes: [], box });
   }
-  tally(report.counts, 'spans', spans.length);
   return {
     ...(split === null ? {} : { split }),
     captions,
@@ -272,6 +272,7 @@ function openFile(options: SourceOptions, file: string): SourceReader {
     });
   }
   return readEntries<MdetrPart>(options, {
+    partial: true,
     entries: report =>
       mdetrEntries(file, report, name => `flickr30k-${name.replace(/^.*\//, '').replace(/\.\w+$/, '')}`),
     contentOf(entries, size, report) {

@@ -35,7 +35,7 @@ export function barePhrase(phrase: string): string {
 export function headOf(phrase: string): string {
   const words = barePhrase(phrase)
     .split(' ')
-    .map(word => word.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, ''))
+    .map(word => word.replace(/^\p{P}+|\p{P}+$/gu, ''))
     .filter(Boolean);
   // The first word stays whatever it is: "playing cards".
   const stop = words.findIndex((word, i) => i > 0 && AFTER_NOUN.has(word));

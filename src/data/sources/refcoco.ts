@@ -75,10 +75,11 @@ function openRefs(options: SourceOptions, file: string, instances: string): Sour
   const images = new Map<number, RefImage>();
   const labels = new Map<unknown, string>();
   return readEntries<RefObject>(options, {
+    partial: true,
     async *entries(report) {
       const refs = refsByAnnotation(await readRefs(file, options.split, report));
       await readImages(instances, splitsOf(refs), images, labels);
-      const seen = new Set<number>();
+      const seen = new Set<unknown>();
       for await (const { value, key } of streamJson(instances, [{ path: ['annotations'] }])) {
         const place = `${instances}, annotations[${key}]`;
         if (!isObject(value)) {
@@ -86,20 +87,21 @@ function openRefs(options: SourceOptions, file: string, instances: string): Sour
           continue;
         }
         const { id, image_id: image, category_id: category, bbox, segmentation, iscrowd } = value;
-        const known = typeof image === 'number' ? images.get(image) : undefined;
-        if (!known || typeof image !== 'number') continue;
-        if (typeof id === 'number') {
-          if (seen.has(id)) {
-            note(report, 'skipped', 'annotation listed twice', place);
-            continue;
-          }
-          seen.add(id);
+        if (typeof id === 'number' && seen.has(id)) {
+          note(report, 'skipped', 'annotation listed twice', place);
+          continue;
         }
+        const known = typeof image === 'number' ? images.get(image) : undefined;
         const mine = (typeof id === 'number' ? refs.get(id) : undefined) ?? [];
+        if (typeof id === 'number' && (mine.length > 0 || known)) seen.add(id);
         const fitting = mine.filter(ref => ref.image === image);
         for (const ref of mine) {
-          if (ref.image !== image)
-            note(report, 'skipped', 'ref to an annotation of another image', ref.place);
+          if (ref.image === image) continue;
+          note(report, 'skipped', 'ref to an annotation of another image', ref.place);
+        }
+        if (!known || typeof image !== 'number') {
+          for (const ref of fitting) note(report, 'skipped', 'ref to an unknown image', ref.place);
+          continue;
         }
         const sentences = fitting.flatMap(ref => ref.sentences);
         const crowd = iscrowd === 1 || iscrowd === true;
@@ -240,6 +242,7 @@ function openSentences(options: SourceOptions, file: string): SourceReader {
     });
   }
   return readEntries<MdetrPart>(options, {
+    partial: true,
     entries: report => mdetrEntries(file, report, () => undefined),
     contentOf(entries, size, report) {
       const sentences = size && mdetrSentences(entries, size, report);
@@ -273,7 +276,6 @@ function withCounts<T extends RecordContent & { readonly objects: readonly Objec
   content: T,
   report: SourceReport,
 ): T {
-  tally(report.counts, 'masks', content.objects.filter(({ mask }) => mask).length);
   tally(report.counts, 'referred objects', content.objects.filter(({ expressions }) => expressions).length);
   return content;
 }

@@ -37,7 +37,6 @@ export function genomeContent(parts: readonly GenomePart[], size: Size, report: 
     list.flatMap(region => regionOf(region, size, place, report) ?? []),
   );
   tally(report.counts, 'attributes', scene.attributes);
-  tally(report.counts, 'described regions', regions.length);
   return { objects: scene.objects, relations: scene.relations, regions };
 }
 

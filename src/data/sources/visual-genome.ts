@@ -42,6 +42,7 @@ export const visualGenome: SourceFormat = {
     const imageData = inputOf(options, 'image-data') ?? '';
     const images = new Map<number, GenomeImage>();
     return readEntries<GenomePart>(options, {
+      partial: true,
       async *entries(report) {
         await readImageData(imageData, images, report);
         for (const list of files) yield* partsOf(list, images, report);
