@@ -234,9 +234,9 @@ export class Candidates {
   damage(planned: PlannedRow, thrown: unknown): BadSample {
     if (!this.skips || !(thrown instanceof GroundError) || thrown.code !== 'data') throw thrown;
     const { reader, dataset } = this.sourceOf(planned);
-    const place = `${reader.dataset}, ${planned.id}`;
     const message = messageOf(thrown);
-    const said = message.startsWith(place) ? message : `${place}: ${message}`;
+    const place = `${reader.dataset}, ${reader.place(planned.row)}`;
+    const said = message.startsWith(reader.dataset) ? message : `${place}: ${message}`;
     return { dataset, row: planned.row, message: said };
   }
 

@@ -100,7 +100,7 @@ export function sourceNames(data: LoaderStage['data']): string[] {
   const paths = data.map(({ dataset }) => dataset.split(/[\\/]+/).filter(part => part !== ''));
   const longest = Math.max(...paths.map(parts => parts.length));
   const shortened = (parts: number): string[] => paths.map(path => path.slice(-parts).join('/'));
-  const datasets = new Set(data.map(({ dataset }) => dataset)).size;
+  const datasets = new Set(shortened(longest)).size;
   let parts = 1;
   while (parts < longest && new Set(shortened(parts)).size < datasets) parts++;
   const names = shortened(parts).map((dataset, i) => `${dataset}:${data[i]!.task}`);
