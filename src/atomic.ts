@@ -7,6 +7,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promi
 import { dirname, join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import { GroundError, messageOf } from './errors.ts';
+import { reach } from './fault.ts';
 
 /** Size and CRC32C of what was handed to the file system. */
 export interface Written {
@@ -19,6 +20,8 @@ export type Sink = (bytes: Uint8Array) => Promise<void>;
 
 /** Bytes a single write call gets: Linux refuses more than 2 GiB at once. */
 const WRITE_CHUNK = 1 << 26;
+/** What comes in smaller pieces than this is written in pieces of about this size, bytes. */
+const GATHER = 1 << 20;
 
 /** Temporary names that this process is using now; a leftover with its pid but not in here is from an earlier life. */
 const inUse = new Set<string>();
@@ -83,17 +86,29 @@ export async function writeStream(path: string, fill: (sink: Sink) => Promise<vo
   }
   let bytes = 0;
   let checksum = 0;
+  let gathered: Uint8Array[] = [];
+  let pending = 0;
+  const flush = async (): Promise<void> => {
+    const chunk = gathered.length === 1 ? gathered[0] : Buffer.concat(gathered);
+    gathered = [];
+    pending = 0;
+    if (chunk === undefined || chunk.byteLength === 0) return;
+    await writeAll(handle, chunk).catch(thrown => {
+      throw ioError(thrown, 'write', path);
+    });
+    bytes += chunk.byteLength;
+    checksum = crc32c(chunk, checksum);
+  };
   try {
     await fill(async chunk => {
-      try {
-        await writeAll(handle, chunk);
-      } catch (thrown) {
-        throw ioError(thrown, 'write', path);
-      }
-      bytes += chunk.byteLength;
-      checksum = crc32c(chunk, checksum);
+      const small = chunk.byteLength < GATHER;
+      if (!small) await flush();
+      gathered.push(small ? chunk.slice() : chunk);
+      pending += chunk.byteLength;
+      if (pending >= GATHER) await flush();
     });
-    await handle.sync().catch(thrown => {
+    await flush();
+    await syncFile(handle).catch(thrown => {
       throw ioError(thrown, 'flush', path);
     });
   } finally {
@@ -102,7 +117,14 @@ export async function writeStream(path: string, fill: (sink: Sink) => Promise<vo
   return { bytes, crc32c: checksum };
 }
 
+/** Waits until the disk has what was written. */
+export async function syncFile(handle: FileHandle): Promise<void> {
+  reach('fsync');
+  await handle.sync();
+}
+
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+  reach('write');
   let at = 0;
   while (at < chunk.byteLength) {
     const { bytesWritten } = await handle.write(chunk, at, Math.min(WRITE_CHUNK, chunk.byteLength - at));
@@ -116,7 +138,7 @@ export async function writeStreamAtomic(path: string, fill: (sink: Sink) => Prom
   inUse.add(temporary);
   try {
     const written = await writeStream(temporary, fill);
-    await rename(temporary, path).catch(thrown => {
+    await move(temporary, path).catch(thrown => {
       throw ioError(thrown, 'publish', path);
     });
     await syncDirectory(dirname(path));
@@ -127,6 +149,12 @@ export async function writeStreamAtomic(path: string, fill: (sink: Sink) => Prom
   } finally {
     inUse.delete(temporary);
   }
+}
+
+/** The rename that publishes. */
+async function move(temporary: string, path: string): Promise<void> {
+  reach('rename');
+  await rename(temporary, path);
 }
 
 /** Creates or replaces `path` atomically with `data` (text as UTF-8). */
@@ -179,7 +207,7 @@ export async function publishDirectory(temporary: string, path: string): Promise
       },
     );
     try {
-      await rename(temporary, path);
+      await move(temporary, path);
     } catch (thrown) {
       if (replaces) await rename(aside, path);
       throw thrown;
@@ -198,8 +226,10 @@ export async function removeDirectory(path: string): Promise<void> {
   const temporary = temporaryName(path);
   inUse.add(temporary);
   try {
+    reach('prune');
     await rm(temporary, { recursive: true, force: true });
     await rename(path, temporary);
+    reach('prune');
     await rm(temporary, { recursive: true, force: true });
   } catch (thrown) {
     throw ioError(thrown, 'delete', path);

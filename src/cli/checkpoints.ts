@@ -34,7 +34,7 @@ export function register(program: Command): void {
   withCommon(
     checkpoints
       .command('prune')
-      .description('delete all but the newest whole checkpoints of each stage')
+      .description('delete all but the newest whole checkpoints of each stage, and its best')
       .requiredOption('--run <name>', "the run's folder below checkpoints/")
       .option('--keep <n>', 'how many stay in each stage', wholeNumber, 1)
       .option('--dry-run', 'only say what would be deleted'),
@@ -72,12 +72,13 @@ async function show(entries: readonly CheckpointEntry[], out: Output): Promise<v
   if (entries.length === 0) out.line('no checkpoints yet');
   else {
     out.table(
-      ['run', 'stage', 'step', 'MB', 'state', 'path'],
+      ['run', 'stage', 'step', 'MB', 'score', 'state', 'path'],
       entries.map(e => [
         e.run,
         e.stage,
         e.step,
         e.bytes === null ? null : (e.bytes / 1e6).toFixed(1),
+        e.score === null ? null : `${e.score.toPrecision(4)}${e.best ? ' best' : ''}`,
         e.problems.length === 0 ? 'whole' : describeProblems(e.problems),
         e.path,
       ]),
@@ -91,16 +92,20 @@ async function prune(options: PruneOptions, out: Output): Promise<void> {
   }
   const { takeInventory } = await import('../train/inventory.ts');
   const { pruneCheckpoints } = await import('../train/retention.ts');
+  const { readScores } = await import('../train/find.ts');
   const { stageFolder } = await import('../train/rundir.ts');
   const root = resolve('checkpoints');
   const entries = await takeInventory(root, { run: options.run, checksums: false });
   const deleted: string[] = [];
   for (const stage of new Set(entries.map(entry => entry.stage))) {
     const stageDir = join(root, options.run, stageFolder(stage));
+    const metric = (await readScores(stageDir)).metric ?? undefined;
+    const policy = { last: options.keep, best: 1, every: 0, goal: metric?.goal ?? 'max' };
     const prune = (dryRun: boolean) =>
-      pruneCheckpoints(stageDir, { keep: options.keep, checksums: true, dryRun });
-    const doomed = options.dryRun ? await prune(true) : await locked(stageDir, () => prune(false));
-    deleted.push(...doomed.map(({ path }) => path));
+      pruneCheckpoints(stageDir, { policy, metric, checksums: true, dryRun });
+    const pruned = options.dryRun ? await prune(true) : await locked(stageDir, () => prune(false));
+    deleted.push(...pruned.deleted.map(({ path }) => path));
+    for (const failure of pruned.failures) out.note(`warning: ${failure}`);
   }
   for (const path of deleted) out.line(`${options.dryRun ? 'would delete' : 'deleted'} ${path}`);
   if (deleted.length === 0) out.line('nothing to delete');

@@ -1,12 +1,13 @@
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { CocoReport } from '../data/sources/coco.ts';
 import type { ScenePreset } from '../data/sources/scene-options.ts';
 import { GroundError } from '../errors.ts';
+import { registerDataBuild } from './data-build.ts';
+import { registerDataExport } from './data-export.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
 import { type CommonOptions, outputFile, withCommon } from './options.ts';
-import { createOutput, type Output } from './output.ts';
-import { openProgress, type Progress } from './progress.ts';
+import { createOutput } from './output.ts';
+import { withProgress } from './progress.ts';
 
 interface SynthFlags extends CommonOptions {
   readonly out: string;
@@ -20,17 +21,6 @@ interface SynthFlags extends CommonOptions {
   readonly overwrite?: boolean;
 }
 
-interface BuildFlags extends CommonOptions {
-  readonly from: 'coco';
-  readonly images: string;
-  readonly instances?: string;
-  readonly captions?: string;
-  readonly out: string;
-  readonly limit?: string;
-  readonly masks: boolean;
-  readonly overwrite?: boolean;
-}
-
 interface PreviewFlags extends CommonOptions {
   readonly out: string;
   readonly count: string;
@@ -39,7 +29,7 @@ interface PreviewFlags extends CommonOptions {
   readonly seed?: string;
 }
 
-/** Adds `ground data synth`, `build`, `validate`, `inspect` and `preview`. */
+/** Adds `ground data synth`, `build`, `validate`, `inspect`, `preview` and `export`. */
 export function register(program: Command): void {
   const data = program.command('data').description('make datasets, and look at them');
 
@@ -65,21 +55,7 @@ export function register(program: Command): void {
       .option('--overwrite', 'replace a dataset that is already there'),
   ).action(synth);
 
-  withCommon(
-    data
-      .command('build')
-      .description('annotation files and images to a dataset')
-      .addOption(
-        new Option('--from <format>', 'format of the annotations').choices(['coco']).makeOptionMandatory(),
-      )
-      .requiredOption('--images <dir>', 'folder of the images')
-      .option('--instances <file>', 'JSON with boxes, masks and categories')
-      .option('--captions <file>', 'JSON with captions')
-      .requiredOption('--out <dir>', 'folder of the dataset')
-      .option('--limit <n>', 'at most so many images')
-      .option('--no-masks', 'leave the masks out')
-      .option('--overwrite', 'replace a dataset that is already there'),
-  ).action(build);
+  registerDataBuild(data);
 
   withCommon(
     data.command('validate').description('check every shard and every row').argument('<dir>', 'the dataset'),
@@ -100,6 +76,8 @@ export function register(program: Command): void {
       .option('--side <pixels>', 'size of an image', '320')
       .option('--seed <n>', 'draw the images at random instead of taking the first'),
   ).action(preview);
+
+  registerDataExport(data);
 }
 
 async function synth(flags: SynthFlags): Promise<void> {
@@ -134,38 +112,6 @@ async function synth(flags: SynthFlags): Promise<void> {
     built.push({ dir: resolve(dir), rows: manifest.rows, shards: manifest.shards.length });
   }
   out.result({ datasets: built });
-}
-
-async function build(flags: BuildFlags): Promise<void> {
-  const { buildCoco } = await import('../data/build.ts');
-  const out = createOutput(flags);
-  const { images, instances, captions, masks, overwrite } = flags;
-  const limit = flags.limit === undefined ? undefined : parseWhole('--limit', flags.limit, 1);
-  const { manifest, report } = await withProgress('building', 'images', onProgress =>
-    buildCoco({
-      images,
-      instances,
-      captions,
-      limit,
-      masks,
-      out: flags.out,
-      overwrite: overwrite === true,
-      onProgress,
-    }),
-  );
-  out.line(`${flags.out}: ${manifest.rows} images in ${shards(manifest.shards.length)}`);
-  printReport(out, report);
-  out.result({ dir: resolve(flags.out), rows: manifest.rows, shards: manifest.shards.length, report });
-}
-
-function printReport(out: Output, { skipped, mended, ...counts }: CocoReport): void {
-  out.line(
-    `${counts.objects} objects (${counts.crowds} crowds), ${counts.masks} masks, ${counts.captions} captions`,
-  );
-  for (const [title, reasons] of Object.entries({ 'left out': skipped, mended })) {
-    const entries = Object.entries(reasons);
-    if (entries.length > 0) out.table([title, 'times'], entries);
-  }
 }
 
 async function validate(dir: string, flags: CommonOptions): Promise<void> {
@@ -253,23 +199,6 @@ async function preview(dir: string, flags: PreviewFlags): Promise<void> {
   }
   out.line(`wrote ${flags.out}`);
   out.result({ file: resolve(flags.out) });
-}
-
-/** Runs `work` with a progress that opens at its first sign, which tells how much there is to do. */
-async function withProgress<T>(
-  label: string,
-  unit: string,
-  work: (onProgress: (done: number, total: number) => void) => Promise<T>,
-): Promise<T> {
-  let opening: Promise<Progress> | undefined;
-  try {
-    return await work((done, total) => {
-      opening ??= openProgress({ label, unit, total });
-      opening.then(progress => progress.update(done));
-    });
-  } finally {
-    (await opening)?.stop();
-  }
 }
 
 function shards(count: number): string {

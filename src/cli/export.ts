@@ -76,12 +76,13 @@ async function exportOnnx(options: OnnxOptions, out: Output): Promise<void> {
 }
 
 async function exportSafetensors(options: SafetensorsOptions, out: Output): Promise<void> {
-  const { resolveCheckpoint } = await import('../train/rundir.ts');
+  const { resolveCheckpoint } = await import('../train/find.ts');
   const { exportHuggingFace } = await import('../export/huggingface.ts');
-  const { path, warnings } = await resolveCheckpoint(modelPath(options));
+  const { path, warnings } = await resolveCheckpoint(modelPath(options), { best: options.best === true });
   for (const warning of warnings) out.note(`warning: ${warning}`);
   const report = await exportHuggingFace({
     checkpoint: path,
+    verified: true,
     out: resolve(options.out),
     dtype: options.dtype,
     ...(options.lora === undefined ? {} : { lora: resolve(options.lora) }),

@@ -10,14 +10,16 @@ export interface ModelOptions {
   readonly run?: string;
   readonly stage?: number;
   readonly checkpoint?: string;
+  readonly best?: boolean;
 }
 
-/** Adds `--run`, `--stage` and `--checkpoint`. */
+/** Adds `--run`, `--stage`, `--checkpoint` and `--best`. */
 export function withModel(command: Command): Command {
   return command
     .option('--run <name>', `the run's folder below checkpoints/ (default: ${basename(DEFAULT_RECIPE)})`)
     .option('--stage <n>', 'the stage of the run (default: the last that was trained)', wholeNumber)
-    .option('--checkpoint <dir>', 'a checkpoint, or the folder of a stage or a run (newest checkpoint)');
+    .option('--checkpoint <dir>', 'a checkpoint, or the folder of a stage or a run (newest checkpoint)')
+    .option('--best', 'the best checkpoint by checkpoint.metric of the recipe, not the newest');
 }
 
 /** The folder that the options name; which checkpoint of it is meant is decided later. Throws `usage`. */
@@ -41,7 +43,11 @@ export async function openModel(options: ModelOptions & EngineOptions, out: Outp
   await startEngine({ engine: options.engine, device: options.device });
   const { readResolvedRecipe } = await import('../config/resolved.ts');
   const { loadForInference } = await import('../eval/load.ts');
-  const inference = await loadForInference(path, { read: readResolvedRecipe });
+  const inference = await loadForInference(
+    path,
+    { read: readResolvedRecipe },
+    { best: options.best === true },
+  );
   for (const warning of inference.warnings) out.note(`warning: ${warning}`);
   return inference;
 }

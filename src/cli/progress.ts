@@ -25,6 +25,23 @@ export async function openProgress(options: ProgressOptions): Promise<Progress> 
   return streams.stderr.isTTY === true ? openBar(options) : openLines(options, streams);
 }
 
+/** Runs `work` with a progress that opens at its first sign, which tells how much there is to do. */
+export async function withProgress<T>(
+  label: string,
+  unit: string,
+  work: (onProgress: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
+  let opening: Promise<Progress> | undefined;
+  try {
+    return await work((done, total) => {
+      opening ??= openProgress({ label, unit, total });
+      opening.then(progress => progress.update(done));
+    });
+  } finally {
+    (await opening)?.stop();
+  }
+}
+
 async function openBar(options: ProgressOptions): Promise<Progress> {
   const { default: cliProgress } = await import('cli-progress');
   const bar = new cliProgress.SingleBar({

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { GroundError } from '../errors.ts';
@@ -21,11 +22,12 @@ interface TrainOptions extends CommonOptions, EngineOptions, RecipeOptions {
   readonly evalData?: string;
   readonly resume?: boolean;
   readonly fresh?: boolean;
-  readonly workers: '0' | '1';
+  readonly workers: number;
 }
 
-/** A worker thread cannot be started from TypeScript source. */
-const WORKERS = import.meta.url.endsWith('.ts') ? '0' : '1';
+/** A thread for every two cores, as the step needs them too; none from TypeScript source, where none can be started. */
+const WORKERS = import.meta.url.endsWith('.ts') ? 0 : Math.min(Math.max(availableParallelism() >> 1, 1), 4);
+const MOST_WORKERS = 64;
 
 /** Adds `ground train`. */
 export function register(program: Command): void {
@@ -39,7 +41,7 @@ export function register(program: Command): void {
     .option('--fresh', 'start the stages over, deleting what they have written')
     .addOption(
       new Option('--workers <n>', 'threads that prepare batches ahead; 0: none, with the same result')
-        .choices(['0', '1'])
+        .argParser(parseWorkers)
         .default(WORKERS),
     );
   withCommon(withEngine(withRun(withRecipe(command)))).action((options: TrainOptions) =>
@@ -99,7 +101,7 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
       // What an earlier stage needs first is not what the user wants started over.
       fresh: options.fresh === true && requested.includes(stage),
       resume: options.resume === true,
-      workers: options.workers === '1' ? 1 : 0,
+      workers: options.workers,
       listeners: (stageDir, step) => {
         ran = true;
         return openListeners(stageDir, step);
@@ -135,6 +137,13 @@ async function openListeners(stageDir: string, step: number) {
     openTensorBoard(stageDir, { step }),
     await openConsole(process.stderr, { isTTY: process.stderr.isTTY === true }),
   ]);
+}
+
+function parseWorkers(text: string): number {
+  if (/^\d+$/.test(text) && Number(text) <= MOST_WORKERS) return Number(text);
+  throw new GroundError('usage', `--workers ${text}: expected a whole number from 0 to ${MOST_WORKERS}`, {
+    hint: 'more than the machine has cores gain nothing',
+  });
 }
 
 /** "2", "1-3", "0,2-3" to stage numbers, in order, each once. Throws `usage` on anything else. */

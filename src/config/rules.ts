@@ -19,6 +19,7 @@ import {
   heldOutDataAsksQuestions,
   pretrainingIsDescribed,
   ratesMatchGroups,
+  rowsArePackedOrSorted,
   startsFromEarlierStage,
   trainedModulesGetGradient,
   trainedViewsAreUsed,
@@ -44,6 +45,7 @@ const RULES: readonly Rule[] = [
   trainedModulesGetGradient,
   startsFromEarlierStage,
   heldOutDataAsksQuestions,
+  rowsArePackedOrSorted,
 ];
 
 /** What every rule has to say about a recipe. */

@@ -14,6 +14,12 @@ const dataSource = section({
     .describe('false: a record makes the same conversation every time. Otherwise it is drawn anew.'),
 });
 
+const trainingSource = section({
+  ...dataSource.shape,
+  rounds: whole(1).exactOptional().describe('Most questions about one image (4).'),
+  max_objects: whole(1).exactOptional().describe('Most objects listed in a turn, or contrasted (10).'),
+});
+
 const learningRates = z
   .union([positive(), z.record(z.string(), positive(), 'a map from group to learning rate')], {
     error: 'a number above 0, or a map from each group of `train` to one',
@@ -39,11 +45,22 @@ const schedule = section({
 }).prefault({});
 
 const batch = section({
-  samples: whole(1).describe('Samples in one forward pass.'),
+  samples: whole(1).describe('Samples in one forward pass; packed rows where `packing` is set.'),
   accumulate: whole(1).default(1).describe('Forward passes before one update.'),
   contrastive: whole(1)
     .exactOptional()
     .describe("Images of a contrastive batch, each other's negatives (default: as many as samples)."),
+  packing: section({
+    length: whole(16).describe('Positions of a row; longer samples are passed over.'),
+    window: whole(1).exactOptional().describe('Samples that may wait for a row with room (32).'),
+  })
+    .exactOptional()
+    .describe('Puts several samples side by side into rows of one length. Absent: one sample a row.'),
+  bucket: section({
+    window: whole(1).exactOptional().describe('Samples sorted by length together (16 batches of them).'),
+  })
+    .exactOptional()
+    .describe('Makes batches of samples of like length; {} for the default window. Absent: as they come.'),
 });
 
 const evaluation = section({
@@ -86,16 +103,43 @@ export const stageSchema = section({
     .default('')
     .describe('Appended to a question whose answer should carry boxes; empty for none.'),
   data: z
-    .array(dataSource, 'a list of sources')
+    .array(trainingSource, 'a list of sources')
     .min(1, 'at least one source')
     .describe('The training mixture.'),
   batch,
+  on_bad_sample: oneOf(['fail', 'skip'])
+    .exactOptional()
+    .describe(
+      'What a damaged record or image does: end the run (fail, the default), or be logged and replaced by another of its source (skip).',
+    ),
+  bad_sample_limit: whole(0)
+    .exactOptional()
+    .describe('How many damaged records may be skipped in a stage before the run ends all the same (100).'),
   steps: whole(1).describe('Updates of the weights in this stage.'),
   seed: whole(0).default(0).describe('Names every random stream of the stage.'),
   log: section({ every: whole(1).default(10).describe('Steps between lines of the log.') }).prefault({}),
   checkpoint: section({
     every: whole(0).default(500).describe('Steps between checkpoints; 0: only at the end.'),
-    keep: whole(1).default(3).describe('How many of the newest checkpoints stay on disk.'),
+    keep: z
+      .union(
+        [
+          whole(1),
+          section({
+            last: whole(1).describe('The newest ones.'),
+            best: whole(1).exactOptional().describe('The best by `checkpoint.metric` (1).'),
+            every: whole(0).exactOptional().describe('Those of every so many steps; 0 for none (0).'),
+          }),
+        ],
+        { error: 'a whole number, 1 or more, or {last, best, every}' },
+      )
+      .default(3)
+      .describe('How many of the newest checkpoints stay on disk; or {last: 3, best: 1, every: 5000}.'),
+    metric: text()
+      .exactOptional()
+      .describe(
+        'Held-out score by which one is the best: it is saved when it is reached, and never deleted.',
+      ),
+    goal: oneOf(['max', 'min']).exactOptional().describe('Whether more of the metric is better (max).'),
   }).prefault({}),
   eval: evaluation,
 });

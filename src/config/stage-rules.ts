@@ -165,3 +165,15 @@ export const heldOutDataAsksQuestions: Rule = ({ stage }) =>
       ? [{ key: ['eval', 'data', i, 'task'], message: 'contrastive has no questions to score' }]
       : [],
   );
+
+/** Packed rows have one length: there is nothing left to sort by. */
+export const rowsArePackedOrSorted: Rule = ({ stage }) =>
+  stage.batch.packing && stage.batch.bucket
+    ? [
+        {
+          key: ['batch', 'bucket'],
+          message: 'batch.packing is set, and rows of one length cannot be sorted by length',
+          hint: 'keep one of the two',
+        },
+      ]
+    : [];

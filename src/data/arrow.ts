@@ -87,8 +87,14 @@ export const RECORD_SCHEMA = new Schema<TypeMap>(
 
 /** One record batch of these records, in their order. */
 export function encodeBatch(records: readonly ImageRecord[]): RecordBatch {
+  return encodeRows(records.map(storedRow));
+}
+
+/** The same of rows as `storedRow` makes them. */
+export function encodeRows(rows: readonly Readonly<Record<string, unknown>>[]): RecordBatch {
   const builder = makeBuilder({ type: new Struct(FIELDS), nullValues: [null] });
-  for (const record of records) builder.append(rowOf(record));
+  // The builder reads fields by name, although its types know only rows that are in Arrow already.
+  for (const row of rows) builder.append(row as Struct['TValue']);
   return new RecordBatch(RECORD_SCHEMA, builder.finish().flush());
 }
 
@@ -150,9 +156,9 @@ export function rowReader(batch: RecordBatch): Column<ImageRecord> {
   };
 }
 
-/** What the builder reads by field name; its own types know only rows that are in Arrow already. */
-function rowOf(record: ImageRecord): Struct['TValue'] {
-  const row: unknown = {
+/** A record as the columns of `RECORD_SCHEMA` name it: plain objects, lists and null. */
+export function storedRow(record: ImageRecord): Readonly<Record<string, unknown>> {
+  return {
     ...record,
     media: 'image',
     split: record.split ?? '',
@@ -171,7 +177,6 @@ function rowOf(record: ImageRecord): Struct['TValue'] {
     conversations: (record.conversations ?? []).map(rowOfConversation),
     absent: record.absent ?? [],
   };
-  return row as Struct['TValue'];
 }
 
 function objectColumn(data: Data): Column<ObjectAnnotation> {

@@ -1,12 +1,14 @@
 /** From a source to a dataset folder: what `ground data synth` and `ground data build` do. */
 import { resolve } from 'node:path';
 import type { Manifest } from './manifest.ts';
+import { existingParent, replaceDataset } from './replace.ts';
 import { writeShards } from './shards.ts';
-import { type CocoOptions, type CocoReport, readCoco } from './sources/coco.ts';
 import { sceneOptions } from './sources/scene-options.ts';
 import { type RenderOptions, renderScenes } from './sources/scenes.ts';
+import { checkInputs, type SourceFormat, type SourceOptions, type SourceReport } from './sources/source.ts';
 
 export interface BuildOptions {
+  /** Replace a dataset that is already there; it stays until the new one is complete. */
   readonly overwrite?: boolean;
   /** Told how many of how many images are done. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -25,36 +27,61 @@ export async function buildScenes(options: SynthOptions): Promise<Manifest> {
   const { preset = 'normal', split, ...overrides } = scenes;
   // Before anything is overwritten.
   sceneOptions(preset, overrides);
-  return writeShards(renderScenes(seed, count, scenes), options.out, {
-    builder: 'scenes',
-    source: { seed, count, options: plain(scenes) },
-    overwrite: options.overwrite === true,
-    onProgress: rows => options.onProgress?.(rows, count),
-  });
+  return replaceDataset(options.out, options.overwrite === true, folder =>
+    writeShards(renderScenes(seed, count, scenes), folder, {
+      builder: 'scenes',
+      source: { seed, count, options: plain(scenes) },
+      overwrite: true,
+      onProgress: rows => options.onProgress?.(rows, count),
+    }),
+  );
 }
 
-export interface BuildCocoOptions extends BuildOptions, CocoOptions {
+export interface BuildFromOptions extends BuildOptions, SourceOptions {
   readonly out: string;
 }
 
-/** Makes a dataset of COCO annotations. Throws what `readCoco` and `writeShards` throw. */
-export async function buildCoco(
-  options: BuildCocoOptions,
-): Promise<{ manifest: Manifest; report: CocoReport }> {
-  const { images, instances, captions, limit, masks } = options;
-  const paths = { images, instances, captions };
-  const absolute = Object.fromEntries(
-    Object.entries(paths).map(([name, path]) => [name, path === undefined ? path : resolve(path)]),
-  );
-  const reader = readCoco(options);
-  const total = await reader.count();
-  const manifest = await writeShards(reader, options.out, {
-    builder: 'coco',
-    source: plain({ ...absolute, limit, masks }),
-    overwrite: options.overwrite === true,
-    onProgress: rows => options.onProgress?.(rows, total),
+/**
+ * Makes a dataset of annotations in any format. The manifest keeps the inputs (paths absolute) and what became of them.
+ * Throws `usage` on inputs that the format does not read, and what the source and `writeShards` throw; an old dataset at
+ * `out` is then untouched.
+ */
+export async function buildFrom(
+  format: SourceFormat,
+  options: BuildFromOptions,
+): Promise<{ manifest: Manifest; report: SourceReport }> {
+  checkInputs(format, options);
+  const { inputs, limit, masks, split, link } = options;
+  return replaceDataset(options.out, options.overwrite === true, async folder => {
+    const spill = { folder: existingParent(options.out), ...options.spill };
+    const reader = await format.open({ inputs, limit, masks, split, link, spill });
+    try {
+      const total = await reader.count();
+      const manifest = await writeShards(reader, folder, {
+        builder: format.name,
+        source: plain({ ...absolute(format, inputs), limit, masks, split, link }),
+        overwrite: true,
+        onProgress: rows => options.onProgress?.(rows, total),
+      });
+      return { manifest, report: reader.report };
+    } finally {
+      await reader.close?.();
+    }
   });
-  return { manifest, report: reader.report };
+}
+
+/** The inputs by flag, paths absolute; one that may be given once only is no list. */
+function absolute(
+  { inputs }: SourceFormat,
+  given: SourceOptions['inputs'],
+): Record<string, string | string[]> {
+  return Object.fromEntries(
+    inputs.flatMap(({ flag, what, many }) => {
+      const values = (given[flag] ?? []).map(value => (what === 'value' ? value : resolve(value)));
+      const [first] = values;
+      return first === undefined ? [] : [[flag, many ? values : first]];
+    }),
+  );
 }
 
 /** As JSON has it: without what is undefined. */

@@ -15,6 +15,7 @@ import { renderFitting, type SampleContext, sequenceLength } from './sample.ts';
 import { taskContext } from './tasks/context.ts';
 import { conversationOf } from './tasks/index.ts';
 import { type TaskName, TEXT_TASKS } from './tasks/names.ts';
+import { LabelStatistics } from './tasks/statistics.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
 /** What the loader needs of a stage; every `StageRecipe` has it. */
@@ -35,6 +36,10 @@ export interface LoaderStage {
     readonly samples: number;
     readonly accumulate: number;
     readonly contrastive?: number;
+    /** Samples share rows of `length` positions, `samples` rows a batch; `window` samples may wait for room (32). */
+    readonly packing?: { readonly length: number; readonly window?: number };
+    /** Batches hold samples of like length, sorted among `window` of them (16 batches). */
+    readonly bucket?: { readonly window?: number };
   };
   /** What a damaged sample does: end the run (where absent), or be replaced by another of its source. */
   readonly on_bad_sample?: 'fail' | 'skip';
@@ -64,6 +69,8 @@ export interface Source {
   readonly rounds: number;
   readonly maxObjects: number;
   readonly labels: readonly string[];
+  /** How often labels are seen together; for tasks that need labels. */
+  readonly statistics: LabelStatistics;
   /** Index of the first source with the same dataset. */
   readonly dataset: number;
 }
@@ -77,9 +84,16 @@ export type Outcome<T> =
   | { readonly kind: 'long'; readonly message: string }
   | { readonly kind: 'bad'; readonly bad: BadSample };
 
-const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
+/** Memory for decoded images where none is said. */
+export const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
 /** Tasks that ask for labels beyond their own image's, and the rows these are collected from. */
-const LABEL_TASKS: ReadonlySet<TaskName> = new Set(['roc', 'count', 'scene-text']);
+const LABEL_TASKS: ReadonlySet<TaskName> = new Set([
+  'roc',
+  'count',
+  'scene-text',
+  'negatives',
+  'grounded-count',
+]);
 const LABEL_ROWS = 256;
 
 /**
@@ -105,10 +119,10 @@ export async function openCandidates(
   const readers = new Map<string, RowReader>();
   try {
     for (const name of names) readers.set(name, new RowReader(name, await open(name), context, cacheBytes));
-    const labels = new Map<string, readonly string[]>();
+    const statistics = new Map<string, LabelStatistics>();
     for (const { dataset, task } of stage.data) {
-      if (LABEL_TASKS.has(task) && !labels.has(dataset)) {
-        labels.set(dataset, await labelsOf(readers.get(dataset)!, skips));
+      if (LABEL_TASKS.has(task) && !statistics.has(dataset)) {
+        statistics.set(dataset, await statisticsOf(readers.get(dataset)!, skips));
       }
     }
     const sources = stage.data.map((source, index): Source => {
@@ -126,7 +140,8 @@ export async function openCandidates(
           varies: source.vary !== false,
           rounds: source.rounds ?? 4,
           maxObjects: source.max_objects ?? 10,
-          labels: labels.get(source.dataset) ?? [],
+          labels: statistics.get(source.dataset)?.labels ?? [],
+          statistics: statistics.get(source.dataset) ?? new LabelStatistics(),
           dataset: stage.data.findIndex(({ dataset }) => dataset === source.dataset),
         };
       }
@@ -193,6 +208,7 @@ export class Candidates {
           maxObjects: source.maxObjects,
           groundingPrompt: this.stage.grounding_prompt,
           labels: source.labels,
+          statistics: source.statistics,
         }),
       );
       if (!conversation) return { kind: 'unfit' };
@@ -218,9 +234,9 @@ export class Candidates {
   damage(planned: PlannedRow, thrown: unknown): BadSample {
     if (!this.skips || !(thrown instanceof GroundError) || thrown.code !== 'data') throw thrown;
     const { reader, dataset } = this.sourceOf(planned);
-    const place = `${reader.dataset}, ${planned.id}`;
     const message = messageOf(thrown);
-    const said = message.startsWith(place) ? message : `${place}: ${message}`;
+    const place = `${reader.dataset}, ${reader.place(planned.row)}`;
+    const said = message.startsWith(reader.dataset) ? message : `${place}: ${message}`;
     return { dataset, row: planned.row, message: said };
   }
 
@@ -258,16 +274,16 @@ function kindOf(task: TaskName): Kind {
   return TEXT_TASKS.has(task) ? 'text' : 'visual';
 }
 
-/** Labels that occur in the first rows of a dataset, sorted. */
-async function labelsOf(reader: RowReader, skips: boolean): Promise<string[]> {
-  const labels = new Set<string>();
+/** The labels of the first rows of a dataset. */
+async function statisticsOf(reader: RowReader, skips: boolean): Promise<LabelStatistics> {
+  const statistics = new LabelStatistics();
   for (let row = 0; row < Math.min(reader.rows, LABEL_ROWS); row++) {
     try {
-      for (const { label } of (await reader.read(row)).record.objects) labels.add(label);
+      statistics.add((await reader.read(row)).record);
     } catch (thrown) {
       // Drawn to serve, the row is skipped and counted; here it has no labels.
       if (!skips) throw thrown;
     }
   }
-  return [...labels].sort();
+  return statistics;
 }

@@ -1,4 +1,7 @@
-/** Samples to one `ConversationBatch`: everything side by side, and the index arrays that say what stands where. */
+/**
+ * Samples to one `ConversationBatch`, one or several a row: everything side by side, and the index arrays that say what
+ * stands where.
+ */
 import { GroundError } from '../errors.ts';
 import type { ConversationBatch, Floats, Ints, RegionGeometry } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
@@ -20,44 +23,141 @@ export interface CollateOptions {
 }
 
 /**
- * A batch of samples, all with an image or all without (throws `data` on a mixture, and on no sample). In time linear
- * in the batch's bytes.
+ * A batch of samples, one a row. Where some have an image and some have none, images of zeros that nothing reads make up
+ * the number. In time linear in the batch's bytes. Throws `data` on no sample.
  */
 export function collate(
   samples: readonly Sample[],
   model: ModelConfig,
   { buckets = true }: CollateOptions = {},
 ): ConversationBatch {
-  const views = samples.flatMap(sample => (sample.views ? [sample.views] : []));
-  if (samples.length === 0 || (views.length > 0 && views.length < samples.length)) {
-    throw new GroundError('data', `a batch of ${samples.length} samples has ${views.length} images`, {
-      hint: 'text-only and image conversations go in batches of their own',
-    });
-  }
-  const round = (size: number, least: number, steps: number): number =>
-    buckets ? bucketSize(size, least, steps) : size;
+  const round: Round = (size, least, steps) => (buckets ? bucketSize(size, least, steps) : size);
   const layout = patchLayout(model);
-  const size = samples.length;
-  const lengths = samples.map(s => s.rendered.tokens.length + (s.views ? visualTokens(s.views, layout) : 0));
+  const lengths = samples.map(sample => lengthOf(sample, layout));
   const length = Math.min(round(Math.max(...lengths), 16, 4), Math.max(model.max_length, ...lengths));
-  const tiles = round(sum(views.map(tileCountOf)), size, 4);
-  const regions = round(sum(samples.map(s => s.regions.length)), 4, 1);
+  const views = viewsOf(samples);
+  return assemble(
+    samples.map(sample => [sample]),
+    model,
+    {
+      length,
+      images: views.length === 0 ? 0 : samples.length,
+      tiles: round(sum(views.map(tileCountOf)), samples.length, 4),
+      regions: round(sum(samples.map(s => s.regions.length)), 4, 1),
+      targets: count => round(count, 16, 2),
+    },
+  );
+}
+
+/**
+ * A batch of rows of exactly `length` positions, each with any number of samples side by side, with or without images.
+ * Images, too, are rounded up to a few numbers. Throws `data` on no sample, and where samples do not fit their row.
+ */
+export function collatePacked(
+  rows: readonly (readonly Sample[])[],
+  length: number,
+  model: ModelConfig,
+): ConversationBatch {
+  const samples = rows.flat();
+  const views = viewsOf(samples);
+  const batch = assemble(rows, model, {
+    length,
+    images: bucketSize(views.length, rows.length, 2),
+    tiles: bucketSize(sum(views.map(tileCountOf)), rows.length, 2),
+    regions: bucketSize(sum(samples.map(s => s.regions.length)), 4, 1),
+    targets: count => bucketSize(count, 64, 2),
+  });
+  return { ...batch, packed: packedRows(rows, length, patchLayout(model)) };
+}
+
+/** Rounds a size up: at least `least`, `steps` sizes an octave. */
+type Round = (size: number, least: number, steps: number) => number;
+
+/** Sizes of a batch, rounded. */
+interface Sizes {
+  readonly length: number;
+  readonly images: number;
+  readonly tiles: number;
+  readonly regions: number;
+  readonly targets: (count: number) => number;
+}
+
+/** A sample at its place: the number of its first position, rows counted through. */
+interface Placed {
+  readonly sample: Sample;
+  readonly start: number;
+}
+
+function assemble(
+  rows: readonly (readonly Sample[])[],
+  model: ModelConfig,
+  { length, images, tiles, regions, targets }: Sizes,
+): ConversationBatch {
+  const samples = rows.flat();
+  if (samples.length === 0) throw new GroundError('data', 'a batch of 0 samples');
+  const layout = patchLayout(model);
+  const placed = placedIn(rows, length, layout);
   const tables: Tables = {
-    text: size * length,
-    global: views.length * layout.globalCount,
+    text: rows.length * length,
+    global: images * layout.globalCount,
     local: tiles * layout.tileCount,
     regions,
   };
   return {
     kind: 'conversation',
-    size,
+    size: rows.length,
     length,
     sampleIds: samples.map(sample => sample.id),
-    ...sequences(samples, length, tables, layout, model),
-    ...targetsOf(samples, length, layout, round),
-    ...pixels(views, tiles, layout, model),
+    ...sequences(placed, [rows.length, length], tables, layout, model),
+    ...targetsOf(placed, layout, targets),
+    ...pixels(viewsOf(samples), { images, tiles }, layout, model),
     regions: regionGeometry(samples, regions, tables, layout, model),
   };
+}
+
+function placedIn(rows: readonly (readonly Sample[])[], length: number, layout: PatchLayout): Placed[] {
+  return rows.flatMap((row, b) => {
+    let start = b * length;
+    const placed = row.map((sample): Placed => {
+      const at = { sample, start };
+      start += lengthOf(sample, layout);
+      return at;
+    });
+    if (start <= (b + 1) * length) return placed;
+    throw new GroundError(
+      'data',
+      `${row.map(sample => sample.id).join(', ')}: ${start - b * length} tokens in a row of ${length}`,
+    );
+  });
+}
+
+function packedRows(
+  rows: readonly (readonly Sample[])[],
+  length: number,
+  layout: PatchLayout,
+): NonNullable<ConversationBatch['packed']> {
+  const shape = [rows.length, length];
+  const segments = new Int32Array(rows.length * length);
+  const positions = new Int32Array(rows.length * length);
+  for (const [b, row] of rows.entries()) {
+    let p = b * length;
+    for (const [s, sample] of row.entries()) {
+      const own = lengthOf(sample, layout);
+      for (let t = 0; t < own; t++, p++) {
+        segments[p] = s + 1;
+        positions[p] = t;
+      }
+    }
+  }
+  return { segments: { data: segments, shape }, positions: { data: positions, shape } };
+}
+
+function lengthOf({ rendered, views }: Sample, layout: PatchLayout): number {
+  return rendered.tokens.length + (views ? visualTokens(views, layout) : 0);
+}
+
+function viewsOf(samples: readonly Sample[]): Views[] {
+  return samples.flatMap(({ views }) => (views ? [views] : []));
 }
 
 /** Rows of each part of the table that positions read from. */
@@ -69,8 +169,8 @@ interface Tables {
 }
 
 function sequences(
-  samples: readonly Sample[],
-  length: number,
+  placed: readonly Placed[],
+  shape: readonly [rows: number, length: number],
   tables: Tables,
   layout: PatchLayout,
   model: ModelConfig,
@@ -83,8 +183,9 @@ function sequences(
   let globalRow = tables.text;
   let localRow = globalRow + tables.global;
   let regionRow = localRow + tables.local;
-  for (const [b, { rendered, views }] of samples.entries()) {
-    let p = b * length;
+  for (const { sample, start } of placed) {
+    const { rendered, views } = sample;
+    let p = start;
     const placeVisual = (seen: Views): void => {
       const placeGlobal = (): void => {
         for (let i = 0; i < layout.globalCount; i++) source[p++] = globalRow + i;
@@ -110,13 +211,12 @@ function sequences(
       }
       p++;
     }
-    mask.fill(1, b * length, p);
+    mask.fill(1, start, p);
   }
   const inverse = new Int32Array(zeroRow + 1).fill(positions);
   for (let p = 0; p < positions; p++) {
     if (source[p] !== zeroRow) inverse[source[p]!] = p;
   }
-  const shape = [samples.length, length];
   return {
     tokens: { data: tokens, shape },
     mask: { data: mask, shape },
@@ -127,24 +227,26 @@ function sequences(
 
 /** Each supervised token is predicted by the position before it. */
 function targetsOf(
-  samples: readonly Sample[],
-  length: number,
+  placed: readonly Placed[],
   layout: PatchLayout,
-  round: (size: number, least: number, steps: number) => number,
+  round: (count: number) => number,
 ): Pick<ConversationBatch, 'targetRows' | 'targets' | 'targetWeights'> {
   const rows: number[] = [];
   const targets: number[] = [];
-  for (const [b, { rendered, views }] of samples.entries()) {
+  for (const { sample, start } of placed) {
+    const { rendered, views } = sample;
     const visual = views ? visualTokens(views, layout) : 0;
-    for (const [start, end] of rendered.answers) {
-      for (let t = start; t < end; t++) {
-        const shift = rendered.imageAt !== null && t >= rendered.imageAt ? visual : 0;
-        rows.push(b * length + t + shift - 1);
+    for (const [from, to] of rendered.answers) {
+      for (let t = from; t < to; t++) {
+        const place = t + (rendered.imageAt !== null && t >= rendered.imageAt ? visual : 0);
+        // What comes before the first position is another sample, or nothing.
+        if (place === 0) continue;
+        rows.push(start + place - 1);
         targets.push(rendered.tokens[t]!);
       }
     }
   }
-  const count = round(rows.length, 16, 2);
+  const count = round(rows.length);
   const weights = new Float32Array(count).fill(1, 0, rows.length);
   const padded = (values: readonly number[]): Ints => {
     const data = new Int32Array(count);
@@ -158,16 +260,16 @@ function targetsOf(
   };
 }
 
-/** Normalised pixels of both kinds of views, and where local patches lie; tiles beyond the images' own stay 0. */
+/** Normalised pixels of both kinds of views, and where local patches lie; images and tiles beyond those there are stay 0. */
 export function pixels(
   views: readonly Views[],
-  tiles: number,
+  { images, tiles }: { readonly images: number; readonly tiles: number },
   layout: PatchLayout,
   model: ModelConfig,
 ): Pick<ConversationBatch, 'globalPixels' | 'localPixels' | 'localCentres'> {
   const { side } = model.image;
   const plane = side * side;
-  const globals = new Float32Array(views.length * 3 * plane);
+  const globals = new Float32Array(images * 3 * plane);
   const locals = new Float32Array(tiles * 3 * plane);
   const centres = new Float32Array(tiles * layout.tileCount * 2);
   let globalAt = 0;
@@ -182,7 +284,7 @@ export function pixels(
     centreAt += own.length;
   }
   return {
-    globalPixels: { data: globals, shape: [views.length, 3, side, side] },
+    globalPixels: { data: globals, shape: [images, 3, side, side] },
     localPixels: { data: locals, shape: [tiles, 3, side, side] },
     localCentres: { data: centres, shape: [tiles * layout.tileCount, 2] },
   };

@@ -91,7 +91,7 @@ export function collateContrastive(
   const pools = poolsOf(samples, layout);
   const global = poolTable(pools.global, regions, samples.length * layout.globalCount);
   const local = poolTable(pools.local, regions, tiles * layout.tileCount);
-  const { globalPixels, localPixels } = pixels(views, tiles, layout, model);
+  const { globalPixels, localPixels } = pixels(views, { images: views.length, tiles }, layout, model);
   return {
     kind: 'contrastive',
     size: samples.length,

@@ -37,6 +37,8 @@ export interface Truth {
   readonly accepted?: readonly string[];
   /** The wrong option of a binary choice. */
   readonly distractor?: string;
+  /** What was asked for though it is not there; the answer says so. */
+  readonly absent?: string;
   /** What the user pointed with (roc, reg). */
   readonly region?: Region['kind'];
 }

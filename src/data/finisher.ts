@@ -1,7 +1,7 @@
 /** Planned batches to arrays: decodes images, samples regions, collates. Holds nothing between batches but caches. */
 import { GroundError } from '../errors.ts';
 import type { Candidates, Outcome } from './candidates.ts';
-import { collate } from './collate.ts';
+import { collate, collatePacked } from './collate.ts';
 import { type ContrastiveSample, collateContrastive } from './contrastive.ts';
 import { errorAt } from './naming.ts';
 import type {
@@ -49,7 +49,10 @@ export class Finisher {
     const rows = await Promise.all(
       batch.rows.map(row => Promise.all(row.map(planned => this.#sample(planned, batch.length)))),
     );
-    const collated = collate(someOf(rows.flatMap(sound), bad), model);
+    const { length } = batch;
+    const sounds = rows.map(sound);
+    someOf(sounds.flat(), bad);
+    const collated = length === null ? collate(sounds.flat(), model) : collatePacked(sounds, length, model);
     const used = collated.mask.data.reduce((sum, one) => sum + one, 0);
     return { batch: collated, served, bad, positions: collated.mask.data.length, used };
   }

@@ -7,6 +7,8 @@ import type { TaskName } from './tasks/names.ts';
 
 /** Samples that one source has given so far. */
 export interface SourceCount {
+  /** "dataset:task" in as few words as tell the sources apart. */
+  readonly name: string;
   readonly dataset: string;
   readonly task: TaskName;
   readonly count: number;
@@ -33,9 +35,11 @@ export class Ledger {
   readonly #served: number[];
   readonly #bad: (readonly [dataset: number, row: number])[];
   readonly #known: Set<string>;
+  readonly #names: readonly string[];
 
   constructor(stage: LoaderStage, position?: LoaderPosition) {
     this.#stage = stage;
+    this.#names = sourceNames(stage.data);
     // Positions from before samples were counted know the rows taken: the same, but for those passed over.
     this.#served = [...(position?.served ?? position?.taken ?? stage.data.map(() => 0))];
     this.#bad = [...(position?.bad ?? [])];
@@ -46,7 +50,9 @@ export class Ledger {
   settle(plan: PlannedStep, finished: readonly FinishedBatch[]): ProducedStep {
     const bad = [...plan.bad, ...finished.flatMap(batch => batch.bad)];
     const skipped = [...plan.skipped, ...bad.map(sample => this.#count(sample))];
-    for (const { served } of finished) served.forEach((count, i) => (this.#served[i]! += count));
+    for (const { served } of finished) {
+      for (const [i, count] of served.entries()) this.#served[i]! += count;
+    }
     const positions = finished.reduce((sum, batch) => sum + batch.positions, 0);
     const used = finished.reduce((sum, batch) => sum + batch.used, 0);
     return {
@@ -57,7 +63,12 @@ export class Ledger {
         ...(this.#bad.length > 0 ? { bad: [...this.#bad] } : {}),
       },
       skipped,
-      served: this.#stage.data.map(({ dataset, task }, i) => ({ dataset, task, count: this.#served[i]! })),
+      served: this.#stage.data.map(({ dataset, task }, i) => ({
+        name: this.#names[i]!,
+        dataset,
+        task,
+        count: this.#served[i]!,
+      })),
       padding: positions === 0 ? 0 : 1 - used / positions,
     };
   }
@@ -79,4 +90,22 @@ export class Ledger {
     }
     return `bad sample skipped: ${message} (${this.#bad.length} of at most ${limit})`;
   }
+}
+
+/**
+ * A name for each source: the last part of its dataset's path and its task; more parts where two datasets would have one
+ * name, a number where a source is listed again.
+ */
+export function sourceNames(data: LoaderStage['data']): string[] {
+  const paths = data.map(({ dataset }) => dataset.split(/[\\/]+/).filter(part => part !== ''));
+  const longest = Math.max(...paths.map(parts => parts.length));
+  const shortened = (parts: number): string[] => paths.map(path => path.slice(-parts).join('/'));
+  const datasets = new Set(shortened(longest)).size;
+  let parts = 1;
+  while (parts < longest && new Set(shortened(parts)).size < datasets) parts++;
+  const names = shortened(parts).map((dataset, i) => `${dataset}:${data[i]!.task}`);
+  return names.map((name, i) => {
+    const before = names.slice(0, i).filter(other => other === name).length;
+    return before === 0 ? name : `${name}#${before + 1}`;
+  });
 }

@@ -91,7 +91,14 @@ export interface PlanPosition {
   readonly draws: Readonly<Record<Kind, number>>;
   /** Rows taken of each source, in the order of the recipe, refused ones included. */
   readonly taken: readonly number[];
+  /** Samples drawn for packed rows, and those of them that wait for one. */
+  readonly packer?: { readonly draws: number; readonly waiting: readonly DrawName[] };
+  /** Batches of like length that are drawn and not given yet, by kind. */
+  readonly buckets?: Readonly<Record<'text' | 'visual', readonly (readonly DrawName[])[]>>;
 }
+
+/** A `Draw` in few letters. */
+export type DrawName = readonly [source: number, taken: number];
 
 /** How far a loader has come: all that a checkpoint needs of it. */
 export interface LoaderPosition extends PlanPosition {

@@ -1,18 +1,32 @@
-/** Which rows make the batches of each step: draws sources and rows in order, and remembers how far it has come. */
+/** Which rows make the batches of each step: draws in order, groups samples into batches, and knows how far it has come. */
 import { GroundError } from '../errors.ts';
-import type { Candidates, Outcome, Source } from './candidates.ts';
+import { Random } from '../random.ts';
+import type { Candidates, Outcome } from './candidates.ts';
+import { Draws } from './draws.ts';
 import { drawIndex } from './mixture.ts';
-import type { BadSample, Kind, PlannedBatch, PlannedRow, PlannedStep, PlanPosition } from './plan.ts';
+import { Packer } from './packer.ts';
+import type { Kind, PlannedBatch, PlannedRow, PlannedSample, PlannedStep, PlanPosition } from './plan.ts';
+
+/** Samples that may wait for a row with room, where the recipe does not say. */
+const PACKING_WINDOW = 32;
+/** Batches whose samples are sorted by length together, where the recipe does not say. */
+const BUCKET_BATCHES = 16;
+
+type TextKind = Exclude<Kind, 'contrastive'>;
 
 /** Plans one step after the other. Not reentrant: await each step before the next. */
 export class Planner {
   readonly #candidates: Candidates;
+  readonly #draws: Draws;
   #step: number;
   #batches: number;
-  readonly #draws: Record<Kind, number>;
-  readonly #taken: number[];
-  #skipped: string[] = [];
-  #bad: BadSample[] = [];
+  readonly #drawn: Record<Kind, number>;
+  /** What the position names and nobody has asked for yet. */
+  #resumed: Pick<PlanPosition, 'packer' | 'buckets'>;
+  #packer: Packer<PlannedSample> | undefined;
+  #packed: number;
+  /** Batches of samples of like length that were drawn and are not given yet. */
+  readonly #sorted: Record<TextKind, PlannedSample[][]> = { text: [], visual: [] };
 
   /** Throws `config` where `position` is one of other sources. */
   constructor(candidates: Candidates, position?: PlanPosition) {
@@ -25,43 +39,89 @@ export class Planner {
       );
     }
     this.#candidates = candidates;
+    this.#draws = new Draws(candidates, position?.taken ?? sources.map(() => 0));
     this.#step = position?.step ?? 0;
     this.#batches = position?.batches ?? 0;
-    this.#draws = { text: 0, visual: 0, contrastive: 0, ...position?.draws };
-    this.#taken = position ? [...position.taken] : sources.map(() => 0);
+    this.#drawn = { text: 0, visual: 0, contrastive: 0, ...position?.draws };
+    this.#packed = position?.packer?.draws ?? 0;
+    this.#resumed = position ?? {};
   }
 
   /** `accumulate` conversation batches where any source makes conversations, and one contrastive batch where any does. */
   async next(): Promise<PlannedStep> {
-    const { accumulate } = this.#candidates.stage.batch;
-    const { sources } = this.#candidates;
+    const { sources, stage } = this.#candidates;
+    await this.#restore();
     const batches: PlannedBatch[] = [];
-    this.#skipped = [];
-    this.#bad = [];
     if (sources.some(source => source.kind !== 'contrastive')) {
-      for (let i = 0; i < accumulate; i++) batches.push(await this.#conversations());
+      for (let i = 0; i < stage.batch.accumulate; i++) batches.push(await this.#conversations());
     }
     if (sources.some(source => source.kind === 'contrastive')) batches.push(await this.#contrastive());
     this.#step++;
-    const position: PlanPosition = {
+    return { batches, position: this.#position(), ...this.#draws.passedOver() };
+  }
+
+  #position(): PlanPosition {
+    const { packing, bucket } = this.#candidates.stage.batch;
+    const names = (samples: readonly PlannedSample[]) =>
+      samples.map(({ source, taken }) => [source, taken] as const);
+    const { text, visual } = this.#sorted;
+    return {
       step: this.#step,
       batches: this.#batches,
-      draws: { ...this.#draws },
-      taken: [...this.#taken],
+      draws: { ...this.#drawn },
+      taken: [...this.#draws.taken],
+      ...(packing ? { packer: { draws: this.#packed, waiting: names(this.#packer?.waiting ?? []) } } : {}),
+      ...(bucket ? { buckets: { text: text.map(names), visual: visual.map(names) } } : {}),
     };
-    return { batches, position, skipped: this.#skipped, bad: this.#bad };
+  }
+
+  /** Makes again what a position only names. */
+  async #restore(): Promise<void> {
+    const { packer, buckets } = this.#resumed;
+    this.#resumed = {};
+    const { packing, samples: rows } = this.#candidates.stage.batch;
+    const again = async (draws: readonly (readonly [number, number])[]): Promise<PlannedSample[]> => {
+      const made: PlannedSample[] = [];
+      for (const [source, taken] of draws) {
+        const outcome = await this.#conversation(this.#candidates.rowOf({ source, taken }));
+        if (outcome.kind === 'sample') made.push(outcome.sample);
+        else this.#draws.note(outcome);
+      }
+      return made;
+    };
+    if (packing && !this.#packer) {
+      const { length, window = PACKING_WINDOW } = packing;
+      this.#packer = new Packer({ rows, length, window }, await again(packer?.waiting ?? []));
+    }
+    for (const kind of ['text', 'visual'] as const) {
+      for (const batch of buckets?.[kind] ?? []) this.#sorted[kind].push(await again(batch));
+    }
   }
 
   async #conversations(): Promise<PlannedBatch> {
-    const { stage, context } = this.#candidates;
+    const { stage, sources } = this.#candidates;
+    const { packing, bucket, samples } = stage.batch;
+    if (packing && this.#packer) {
+      this.#batches++;
+      const rows = await this.#packer.next(() =>
+        this.#draws.next(
+          'packed',
+          this.#packed++,
+          source => source.kind !== 'contrastive',
+          row => this.#conversation(row),
+        ),
+      );
+      return { kind: 'conversation', rows, length: packing.length };
+    }
     const kinds = ['text', 'visual'] as const;
-    const weights = kinds.map(kind => this.#weights(kind).reduce((sum, weight) => sum + weight, 0));
+    const weights = kinds.map(kind =>
+      sources.reduce((sum, source) => sum + (source.kind === kind ? source.weight : 0), 0),
+    );
     const kind = kinds[drawIndex(weights, this.#batches++, stage.seed, 'kind')] ?? 'visual';
-    const rows = await this.#drawMany(kind, stage.batch.samples, async row => {
-      const outcome = await this.#candidates.conversation(row, context.model.max_length);
-      return outcome.kind === 'sample' ? { kind: 'sample', sample: [outcome.sample] } : outcome;
-    });
-    return { kind: 'conversation', rows, length: null };
+    const drawn = bucket
+      ? await this.#alike(kind, bucket.window ?? BUCKET_BATCHES * samples)
+      : await this.#drawMany(kind, samples, row => this.#conversation(row));
+    return { kind: 'conversation', rows: drawn.map(sample => [sample]), length: null };
   }
 
   async #contrastive(): Promise<PlannedBatch> {
@@ -70,44 +130,40 @@ export class Planner {
     return { kind: 'contrastive', samples };
   }
 
+  /**
+   * Samples of like length: `window` of them, or the whole batches in it, are drawn, sorted by length and cut into batches,
+   * which are given in an order of their own.
+   */
+  async #alike(kind: TextKind, window: number): Promise<PlannedSample[]> {
+    const { seed, batch } = this.#candidates.stage;
+    const sorted = this.#sorted[kind];
+    if (sorted.length === 0) {
+      const first = this.#drawn[kind];
+      const count = Math.max(Math.floor(window / batch.samples), 1);
+      const drawn = await this.#drawMany(kind, count * batch.samples, row => this.#conversation(row));
+      drawn.sort((a, b) => a.length - b.length);
+      const batches = Array.from({ length: count }, (_, i) =>
+        drawn.slice(i * batch.samples, (i + 1) * batch.samples),
+      );
+      sorted.push(...new Random(seed, 'buckets', kind, first).shuffle(batches));
+    }
+    return sorted.shift()!;
+  }
+
   async #drawMany<T>(
     kind: Kind,
     count: number,
     make: (row: PlannedRow) => Promise<Outcome<T>>,
   ): Promise<T[]> {
     const drawn: T[] = [];
-    for (let i = 0; i < count; i++) drawn.push(await this.#draw(kind, make));
+    for (let i = 0; i < count; i++) {
+      drawn.push(await this.#draws.next(kind, this.#drawn[kind]++, source => source.kind === kind, make));
+    }
     return drawn;
   }
 
-  #weights(kind: Kind): number[] {
-    return this.#candidates.sources.map(source => (source.kind === kind ? source.weight : 0));
-  }
-
-  /** The next row of the kind that `make` makes something of. */
-  async #draw<T>(kind: Kind, make: (row: PlannedRow) => Promise<Outcome<T>>): Promise<T> {
-    const { seed } = this.#candidates.stage;
-    const chosen = drawIndex(this.#weights(kind), this.#draws[kind]++, seed, kind);
-    const source = this.#candidates.sources[chosen]!;
-    for (let attempt = 0; attempt < source.rows; attempt++) {
-      const draw = { source: chosen, taken: this.#taken[chosen]!++ };
-      const outcome = await make(this.#candidates.rowOf(draw));
-      if (outcome.kind === 'sample') return outcome.sample;
-      if (outcome.kind === 'long') this.#skipped.push(outcome.message);
-      if (outcome.kind === 'bad') this.#bad.push(outcome.bad);
-    }
-    throw this.#noneServes(source);
-  }
-
-  #noneServes({ rows, reader, task }: Source): GroundError {
-    const last = this.#skipped.at(-1) ?? this.#bad.at(-1)?.message;
-    const example = last === undefined ? '' : ` (the last one: ${last})`;
-    return new GroundError(
-      'data',
-      `none of the ${rows} records of ${reader.dataset} can serve the task ${task}${example}`,
-      {
-        hint: 'choose another task or dataset for this source, or raise max_length where samples are too long',
-      },
-    );
+  #conversation(row: PlannedRow): Promise<Outcome<PlannedSample>> {
+    const { context, stage } = this.#candidates;
+    return this.#candidates.conversation(row, stage.batch.packing?.length ?? context.model.max_length);
   }
 }

@@ -1,6 +1,7 @@
 /** Records and their views by dataset and row, with a bounded memory of those seen lately. */
 import { GroundError } from '../errors.ts';
 import { boxProblem } from './box.ts';
+import { Gate } from './gate.ts';
 import type { Views } from './image.ts';
 import { Lru } from './lru.ts';
 import { errorAt } from './naming.ts';
@@ -23,10 +24,20 @@ export interface Row {
 }
 
 interface Held {
-  /** Without the bytes: they are a window of a whole record batch and would keep it in memory. */
+  /** Without the bytes of the image: they have a bound of their own. */
   readonly record: Annotations;
   views: Promise<Views> | null;
 }
+
+/** Encoded images that wait between the reading of a row and its decoding, bytes; beyond it they are read again. */
+const ENCODED_BYTES = 16 * 2 ** 20;
+
+/**
+ * Images of one thread that are decoded at once: as many as libuv has threads for. What is decoded is up to a hundred times
+ * larger than the file, so a batch must not have all of its images in memory at the same time.
+ */
+const DECODES = 4;
+const decodes = new Gate(DECODES);
 
 /** One open dataset with what was read of it. Small datasets are decoded once for a whole run. */
 export class RowReader {
@@ -34,6 +45,8 @@ export class RowReader {
   readonly #source: RecordSource;
   readonly #context: SampleContext;
   readonly #held: Lru<number, Promise<Held>>;
+  readonly #encoded = new Map<number, Uint8Array>();
+  #encodedBytes = 0;
 
   /** Keeps rows worth about `cacheBytes`. */
   constructor(dataset: string, source: RecordSource, context: SampleContext, cacheBytes: number) {
@@ -60,15 +73,15 @@ export class RowReader {
 
   /** Reads a row. Throws `data` naming dataset, shard and row. */
   async read(row: number): Promise<Row> {
-    const fresh: { record?: ImageRecord } = {};
     const held = await this.#held.get(row, async () => {
-      fresh.record = await this.#readRecord(row);
-      return { record: withoutImage(fresh.record), views: null };
+      const { image, ...record } = await this.#readRecord(row);
+      this.#keep(row, image);
+      return { record, views: null };
     });
     const decode = async (): Promise<Views> => {
-      const record = fresh.record ?? (await this.#readRecord(row));
+      const image = this.#take(row) ?? (await this.#readRecord(row)).image;
       try {
-        return await prepareViews(record, this.#context);
+        return await prepareViews({ ...held.record, image }, this.#context);
       } catch (thrown) {
         throw errorAt(`${this.dataset}, ${this.place(row)}`, thrown);
       }
@@ -76,7 +89,7 @@ export class RowReader {
     return {
       record: held.record,
       views: () => {
-        held.views ??= decode();
+        held.views ??= decodes.run(decode);
         return held.views;
       },
     };
@@ -84,7 +97,27 @@ export class RowReader {
 
   async close(): Promise<void> {
     this.#held.clear();
+    this.#encoded.clear();
     await this.#source.close?.();
+  }
+
+  #keep(row: number, image: Uint8Array): void {
+    this.#take(row);
+    this.#encoded.set(row, image);
+    this.#encodedBytes += image.length;
+    for (const [oldest] of this.#encoded) {
+      if (this.#encodedBytes <= ENCODED_BYTES) break;
+      this.#take(oldest);
+    }
+  }
+
+  /** The encoded image of a row where it waits; it then waits no longer. */
+  #take(row: number): Uint8Array | undefined {
+    const image = this.#encoded.get(row);
+    if (image === undefined) return undefined;
+    this.#encoded.delete(row);
+    this.#encodedBytes -= image.length;
+    return image;
   }
 
   async #readRecord(row: number): Promise<ImageRecord> {
@@ -97,10 +130,6 @@ export class RowReader {
       throw errorAt(`${this.dataset}, ${this.place(row)}`, thrown);
     }
   }
-}
-
-function withoutImage({ image: _, ...record }: ImageRecord): Annotations {
-  return record;
 }
 
 /** A box outside the image would be cut at its edge and teach a wrong place. Throws `data` with the object's number. */

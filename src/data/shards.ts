@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { AsyncByteQueue, RecordBatchFileWriter } from 'apache-arrow';
 import { errorCode, ioError, type Sink, type Written, writeStreamAtomic } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
-import { encodeBatch, encodedSize, SCHEMA_VERSION } from './arrow.ts';
+import { encodeBatch, encodedSize, RECORD_SCHEMA, SCHEMA_VERSION } from './arrow.ts';
 import { storedLink } from './links.ts';
 import { MANIFEST_FILE, MANIFEST_FORMAT, type Manifest, type ShardEntry, writeManifest } from './manifest.ts';
 import type { ImageRecord } from './record.ts';
@@ -105,21 +105,17 @@ function writeShard(
   onBatch: (batch: { rows: number; bytes: number }) => void,
 ): Promise<Written> {
   return writeStreamAtomic(join(dir, file), async sink => {
-    const chunks = new ChunkList();
-    const writer = new RecordBatchFileWriter({ autoDestroy: false });
-    writer.reset(chunks);
+    const writer = new BatchWriter(sink);
     let [rows, bytes] = [0, 0];
     for (;;) {
       const batch = await nextBatch(input, limits, rows, bytes);
       if (batch.records.length === 0) break;
-      writer.write(encodeBatch(batch.records.map(record => withStoredLink(dir, record))));
-      await chunks.drain(sink);
+      await writer.write(batch.records.map(record => withStoredLink(dir, record)));
       rows += batch.records.length;
       bytes += batch.bytes + BATCH_OVERHEAD;
       onBatch({ rows: batch.records.length, bytes: batch.bytes });
     }
-    writer.close();
-    await chunks.drain(sink);
+    await writer.close();
   });
 }
 
@@ -157,6 +153,30 @@ async function nextBatch(
     input.take();
   }
   return { records, bytes };
+}
+
+/** Record batches to an Arrow IPC file. */
+export class BatchWriter {
+  readonly #sink: Sink;
+  readonly #chunks = new ChunkList();
+  readonly #writer = new RecordBatchFileWriter({ autoDestroy: false });
+
+  constructor(sink: Sink) {
+    this.#sink = sink;
+    this.#writer.reset(this.#chunks, RECORD_SCHEMA);
+  }
+
+  /** One batch of these records. */
+  async write(records: readonly ImageRecord[]): Promise<void> {
+    this.#writer.write(encodeBatch(records));
+    await this.#chunks.drain(this.#sink);
+  }
+
+  /** Writes the footer; a file without one is none. */
+  async close(): Promise<void> {
+    this.#writer.close();
+    await this.#chunks.drain(this.#sink);
+  }
 }
 
 /** What the Arrow writer produced since the last `drain`; it writes synchronously, files do not. */
@@ -206,8 +226,11 @@ function peekable<T>(source: AsyncIterable<T> | Iterable<T>): Peekable<T> {
   };
 }
 
-/** An empty folder to write into, or the reason why not. */
-async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
+/**
+ * The names in a folder that a dataset may be written to; none where there is no folder yet. Throws `data` where it holds
+ * other files, or a dataset that must not be overwritten.
+ */
+export async function checkFolder(dir: string, overwrite: boolean): Promise<string[]> {
   const names = await readdir(dir).catch((thrown): string[] => {
     if (errorCode(thrown) === 'ENOENT') return [];
     throw ioError(thrown, 'list', dir);
@@ -223,6 +246,12 @@ async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
       hint: 'choose another folder, or pass --overwrite to replace it',
     });
   }
+  return names;
+}
+
+/** An empty folder to write into, or the reason why not. */
+async function prepareFolder(dir: string, overwrite: boolean): Promise<void> {
+  const names = await checkFolder(dir, overwrite);
   try {
     // The manifest goes first: from here on the folder is no dataset until the new one is written.
     await rm(join(dir, MANIFEST_FILE), { force: true });

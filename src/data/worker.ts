@@ -1,14 +1,23 @@
-/** The loader's worker thread: prepares one step for each request, in order, and hands its arrays over uncopied. */
-import { parentPort, workerData } from 'node:worker_threads';
+/**
+ * One of the loader's worker threads. The first plans a step for each request and gives the plans to all in turn; each
+ * finishes its own, and hands the arrays over uncopied.
+ */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { GroundError, messageOf } from '../errors.ts';
+import { type Candidates, DEFAULT_CACHE_BYTES, openCandidates } from './candidates.ts';
 import { arraysOf } from './collate.ts';
 import { openDataset } from './dataset.ts';
-import type { WorkerMessage } from './loader.ts';
-import { openProducer, type Producer, type ProducerOptions } from './producer.ts';
+import { Finisher } from './finisher.ts';
+import type { FinishedBatch, PlannedStep } from './plan.ts';
+import { Planner } from './planner.ts';
+import type { PlanMessage, WorkerMessage, WorkerOptions } from './pool.ts';
 
-const port = parentPort;
-if (!port) throw new Error('worker.ts runs as a worker thread only');
+const port: MessagePort =
+  parentPort ??
+  (() => {
+    throw new Error('worker.ts runs as a worker thread only');
+  })();
 
 // The training step needs the cores: one thread an image, and no cache that our own makes useless.
 sharp.concurrency(1);
@@ -17,35 +26,59 @@ sharp.cache(false);
 const send = (message: WorkerMessage, transfer: ArrayBuffer[] = []): void =>
   port.postMessage(message, transfer);
 
-function report(thrown: unknown): void {
+function report(thrown: unknown, index?: number): void {
   const known = thrown instanceof GroundError ? thrown : null;
   send({
     kind: 'error',
     code: known?.code ?? 'data',
     message: messageOf(thrown),
+    ...(index === undefined ? {} : { index }),
     ...(known?.hint === undefined ? {} : { hint: known.hint }),
   });
 }
 
-async function produce(producer: Producer): Promise<void> {
-  const step = await producer.next();
-  const buffers = arraysOf(step.batches).map(array => array.buffer as ArrayBuffer);
-  send({ kind: 'step', step }, [...new Set(buffers)]);
+async function finish(finisher: Finisher, { index, plan }: PlanMessage): Promise<void> {
+  try {
+    const finished: FinishedBatch[] = [];
+    for (const batch of plan.batches) finished.push(await finisher.finish(batch));
+    const buffers = arraysOf(finished.map(({ batch }) => batch)).map(array => array.buffer as ArrayBuffer);
+    // The arrays say it all: the planned samples stay here.
+    const rest: PlannedStep = { ...plan, batches: [] };
+    send({ kind: 'step', index, plan: rest, finished }, [...new Set(buffers)]);
+  } catch (thrown) {
+    report(thrown, index);
+  }
 }
 
-const options: ProducerOptions = workerData;
-try {
-  const producer = await openProducer(options, openDataset);
-  let last: Promise<void> = Promise.resolve();
+/** Plans in order, one step after the other; after a failure there is no next step. */
+function planOnRequest(candidates: Candidates, finisher: Finisher, options: WorkerOptions): void {
+  const planner = new Planner(candidates, options.producing.position);
+  let index = 0;
   let failed = false;
+  const planNext = async (): Promise<void> => {
+    if (failed) return;
+    const message: PlanMessage = { index: index++, plan: await planner.next() };
+    const other = options.others[(message.index % options.workers) - 1];
+    if (other) other.postMessage(message);
+    else void finish(finisher, message);
+  };
+  let last: Promise<void> = Promise.resolve();
   port.on('message', () => {
-    last = last
-      .then(() => (failed ? undefined : produce(producer)))
-      .catch(thrown => {
-        failed = true;
-        report(thrown);
-      });
+    last = last.then(planNext).catch(thrown => {
+      failed = true;
+      report(thrown, index - 1);
+    });
   });
+}
+
+const options: WorkerOptions = workerData;
+try {
+  const { cacheBytes = DEFAULT_CACHE_BYTES, ...sources } = options.producing;
+  const share = { ...sources, cacheBytes: cacheBytes / options.workers };
+  const candidates = await openCandidates(share, openDataset);
+  const finisher = new Finisher(candidates);
+  if (options.plans) options.plans.on('message', (message: PlanMessage) => void finish(finisher, message));
+  else planOnRequest(candidates, finisher, options);
   send({ kind: 'ready' });
 } catch (thrown) {
   report(thrown);

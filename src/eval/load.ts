@@ -4,9 +4,9 @@ import type { Tokenizer } from '../data/tokenizer.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
 import { Ferret } from '../models/ferret.ts';
-import { loadCheckpoint } from '../train/checkpoint.ts';
+import { openResolved } from '../train/find.ts';
+import { loadCheckpoint } from '../train/reading.ts';
 import type { Recipe } from '../train/recipe.ts';
-import { resolveCheckpoint } from '../train/rundir.ts';
 import type { RecipeCodec } from '../train/start.ts';
 import { loadWeights } from '../train/weights.ts';
 
@@ -26,7 +26,8 @@ export interface InferenceModel {
 }
 
 /**
- * Loads the checkpoint that a path stands for: itself, or the newest whole one of a stage's or a run's folder. Model
+ * Loads the checkpoint that a path stands for: itself, or the newest whole one of a stage's or a run's folder, or with
+ * `best` the one of the best score. Model
  * and tokenizer are the checkpoint's own copies, whatever the recipe's paths say. Throws GroundError 'checkpoint' when
  * there is none or it is damaged, and 'model' that lists missing, unexpected and misshapen parameters when the weights
  * are of another model than its model.json describes.
@@ -34,9 +35,11 @@ export interface InferenceModel {
 export async function loadForInference(
   path: string,
   codec: Pick<RecipeCodec, 'read'>,
+  options: { readonly best?: boolean } = {},
 ): Promise<InferenceModel> {
-  const resolved = await resolveCheckpoint(path);
-  const { state, model: weights, modelConfig } = await loadCheckpoint(resolved.path, { optimizer: false });
+  const load = (checkpoint: string) => loadCheckpoint(checkpoint, { optimizer: false });
+  const resolved = await openResolved(path, load, options);
+  const { state, model: weights, modelConfig } = resolved.value;
   const recipe = codec.read(join(resolved.path, 'recipe.yaml'));
   const tokenizer = loadTokenizer(modelConfig.tokenizer);
   const model = new Ferret(modelConfig);

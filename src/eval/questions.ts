@@ -2,10 +2,11 @@
 import type { PixelBox } from '../data/box.ts';
 import type { Conversation, Region, Round } from '../data/conversation.ts';
 import type { Dataset } from '../data/dataset.ts';
-import { type ImageRecord, isNamedAlone } from '../data/record.ts';
+import { expressionsOf, type ImageRecord } from '../data/record.ts';
 import { boundsOf } from '../data/rle.ts';
 import { type TaskContext, taskContext } from '../data/tasks/context.ts';
 import { type ConversationTask, conversationOf } from '../data/tasks/index.ts';
+import { LabelStatistics } from '../data/tasks/statistics.ts';
 import { hashSeed, Random } from '../random.ts';
 
 /** One question with its answer. */
@@ -41,14 +42,14 @@ const LABEL_RECORDS = 256;
 
 /**
  * At most `limit` questions in the task's literal wording, spread over as many images as there are: one question of
- * each record in random order, then a second one, and so on. REC asks for objects that their phrase names alone; ROC
+ * each record in random order, then a second one, and so on. REC asks for objects that words tell apart, once for each expression; ROC
  * asks about each object by point, by box and free-form, so that the three are compared on the same objects.
  */
 export async function* questionsOf(dataset: Dataset, options: QuestionOptions): AsyncGenerator<Question> {
   const { task, limit, seed } = options;
   const count = Math.min(dataset.rows, options.maxRecords ?? dataset.rows);
   let rows = new Random(seed, 'eval', task).shuffle(Array.from({ length: count }, (_, row) => row));
-  const labels = await labelsOf(dataset, rows.slice(0, LABEL_RECORDS));
+  const statistics = await statisticsOf(dataset, rows.slice(0, LABEL_RECORDS));
   const kinds = task === 'roc' ? REGION_KINDS : [undefined];
   let left = limit;
   for (let turn = 0; rows.length > 0; turn++) {
@@ -57,7 +58,7 @@ export async function* questionsOf(dataset: Dataset, options: QuestionOptions): 
       if (left === 0) return;
       const record = await dataset.read(row);
       const found = kinds
-        .flatMap(kind => questionAt(dataset, row, record, turn, labels, kind, options) ?? [])
+        .flatMap(kind => questionAt(dataset, row, record, turn, statistics, kind, options) ?? [])
         .slice(0, left);
       if (found.length === 0) continue;
       remaining.push(row);
@@ -74,15 +75,16 @@ function questionAt(
   row: number,
   record: ImageRecord,
   turn: number,
-  labels: readonly string[],
+  statistics: LabelStatistics,
   kind: Region['kind'] | undefined,
   { task, seed, groundingPrompt }: QuestionOptions,
 ): Question | null {
   const context: TaskContext = taskContext({
     seed: hashSeed(seed, 'eval'),
-    rounds: Math.max(1, record.objects.length),
+    rounds: Math.max(1, record.objects.length) + furtherExpressions(record),
     groundingPrompt,
-    labels,
+    labels: statistics.labels,
+    statistics,
     phrasing: 'literal',
     ...(kind === undefined ? {} : { regionKind: kind }),
   });
@@ -101,11 +103,16 @@ function questionAt(
   };
 }
 
-/** Whether the box that a REC question asks for belongs to an object that its phrase names alone. */
+/** Expressions beyond the first of each object: every one is a question of REC. */
+function furtherExpressions({ objects }: ImageRecord): number {
+  return objects.reduce((sum, { expressions = [] }) => sum + Math.max(0, expressions.length - 1), 0);
+}
+
+/** Whether the box that a REC question asks for belongs to an object that words tell apart from all others. */
 function isUnambiguous(record: ImageRecord, { truth }: Round): boolean {
   const target = truth.boxes?.[0];
   return record.objects.some(
-    (object, i) => target && sameBox(object.box, target) && isNamedAlone(record.objects, i),
+    (object, i) => target && sameBox(object.box, target) && expressionsOf(record.objects, i).length > 0,
   );
 }
 
@@ -146,10 +153,8 @@ function sameBox(a: PixelBox, b: PixelBox): boolean {
   return a.x1 === b.x1 && a.y1 === b.y1 && a.x2 === b.x2 && a.y2 === b.y2;
 }
 
-async function labelsOf(dataset: Dataset, rows: readonly number[]): Promise<string[]> {
-  const labels = new Set<string>();
-  for (const row of rows) {
-    for (const object of (await dataset.read(row)).objects) labels.add(object.label);
-  }
-  return [...labels].sort();
+async function statisticsOf(dataset: Dataset, rows: readonly number[]): Promise<LabelStatistics> {
+  const statistics = new LabelStatistics();
+  for (const row of rows) statistics.add(await dataset.read(row));
+  return statistics;
 }

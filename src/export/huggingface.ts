@@ -13,14 +13,9 @@ import { type Dtype, isFloating, narrow } from '../models/dtypes.ts';
 import { FOLDERS, type FolderName, placeOf } from '../models/huggingface/names.ts';
 import { type Provenance, parseProvenance } from '../models/huggingface/provenance.ts';
 import { configText, huggingFaceConfigs } from '../models/huggingface/write-config.ts';
-import {
-  encodeSafetensors,
-  openSafetensors,
-  type SafetensorsFile,
-  type TensorEntry,
-} from '../models/safetensors.ts';
-import { verifyCheckpoint } from '../train/checkpoint.ts';
-import { describeProblems } from '../train/rundir.ts';
+import { encodeSafetensors, type TensorEntry } from '../models/safetensors.ts';
+import { requireWhole } from '../train/find.ts';
+import { openWeights, type Weights } from '../train/stored-weights.ts';
 import { type LoraAdapter, openLora } from './lora.ts';
 
 /** Values as the checkpoint has them, or all of one dtype. */
@@ -64,29 +59,22 @@ interface Merging {
  */
 export async function exportHuggingFace(options: {
   readonly checkpoint: string;
+  /** It was read in full just now and is whole. */
+  readonly verified?: boolean;
   readonly out: string;
   readonly dtype: ExportDtype;
   /** Folder of a PEFT adapter of the language model, merged into its weights in float32. */
   readonly lora?: string;
 }): Promise<SafetensorsReport> {
   const { checkpoint, out, dtype } = options;
-  const problems = await verifyCheckpoint(checkpoint);
-  if (problems.length > 0) {
-    throw new GroundError(
-      'checkpoint',
-      `checkpoint ${checkpoint} is damaged: ${describeProblems(problems)}`,
-      {
-        hint: 'use an older checkpoint; `ground checkpoints verify` says which are whole',
-      },
-    );
-  }
+  if (options.verified !== true) await requireWhole(checkpoint);
   const model: ModelConfig = JSON.parse(await readFile(join(checkpoint, 'model.json'), 'utf8'));
   const tokenizerFile = join(checkpoint, 'tokenizer.json');
   const tokenizer = loadTokenizer(tokenizerFile);
   const companions = await tokenizerCompanions(tokenizerFile);
   const origin = companions.get('huggingface.json');
   const provenance = origin === undefined ? null : parseProvenance(new TextDecoder().decode(origin));
-  const source = await openSafetensors(join(checkpoint, 'model.safetensors'));
+  const source = await openWeights(checkpoint);
   let merging: Merging | null = null;
   try {
     if (options.lora !== undefined) merging = { adapter: await openLora(options.lora), largestChange: 0 };
@@ -133,7 +121,7 @@ export async function exportHuggingFace(options: {
 
 /** Every tensor under its name at Hugging Face, read and converted when it is written. */
 function entriesByFolder(
-  source: SafetensorsFile,
+  source: Weights,
   dtype: ExportDtype,
   provenance: Provenance | null,
   merging: Merging | null,

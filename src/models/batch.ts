@@ -17,7 +17,7 @@ export interface Ints {
 /**
  * The geometry of R regions on the merged referring maps (R 0 where the batch has none; the last ones may be padding:
  * weights 0, read by no position). M points a region, blocks of sizes (n_b, k_b). Map rows are rows of the flattened
- * encoder outputs of the whole batch: global rows [B·Pg], local rows [N·Pl] (tile after tile, patches row-major), plus
+ * encoder outputs of the whole batch: global rows [I·Pg], local rows [N·Pl] (tile after tile, patches row-major), plus
  * one last row of zeros that stands for "no tile".
  */
 export interface RegionGeometry {
@@ -37,28 +37,41 @@ export interface RegionGeometry {
 }
 
 /**
- * Images, regions and conversations ready for the model. B samples, T positions, N tiles in all, R regions in all. T,
- * N, R and the number of targets are rounded up to a few sizes, so that few distinct shapes occur: tiles that pad are
- * 0 and read by nothing, regions that pad have weights 0, targets that pad weigh 0.
+ * What keeps samples apart that share a row: a position attends to earlier ones of its own segment only, and counts from
+ * the first of them.
+ */
+export interface PackedRows {
+  /** For each position the number of its sample in the row, from 1; 0 where the position is not in use [B, T]. */
+  readonly segments: Ints;
+  /** For each position its place in its own sample, from 0; 0 where it is not in use [B, T]. */
+  readonly positions: Ints;
+}
+
+/**
+ * Images, regions and conversations ready for the model. B rows of T positions, I images, N tiles and R regions in all. A
+ * row holds one sample, or several where `packed` is set. T, I, N, R and the number of targets are rounded up to a few
+ * sizes, so that few distinct shapes occur: images and tiles that pad are 0 and read by nothing, regions that pad have
+ * weights 0, targets that pad weigh 0.
  */
 export interface ConversationBatch {
   readonly kind: 'conversation';
+  /** Rows. */
   readonly size: number;
   readonly length: number;
-  /** Where each sample came from ("shard:row#task"), for logs. */
+  /** Where each sample came from ("shard:row#task"), in the order of the rows. */
   readonly sampleIds: readonly string[];
   /** Text token ids [B, T]; 0 where the position holds no text. */
   readonly tokens: Ints;
   /** 1 where a position is in use [B, T] (right padding). */
   readonly mask: Ints;
   /**
-   * For each position [B·T] the row of the table [text B·T | global B·Pg | local N·Pl | regions R | one zero row].
+   * For each position [B·T] the row of the table [text B·T | global I·Pg | local N·Pl | regions R | one zero row].
    * A text position reads its own text row; no row is read twice; padding reads the zero row.
    */
   readonly source: Ints;
   /** For each row of that table (the zero row too) the position that reads it, or B·T where none does. */
   readonly sourceInverse: Ints;
-  /** Global views, normalised, [B, 3, S, S]; B 0 for text alone. */
+  /** Global views, normalised, [I, 3, S, S]; I 0 for text alone. */
   readonly globalPixels: Floats;
   /** Tiles of all samples, normalised, [N, 3, S, S]; N 0 where only the global view is used. */
   readonly localPixels: Floats;
@@ -69,6 +82,8 @@ export interface ConversationBatch {
   readonly targetRows: Ints;
   readonly targets: Ints;
   readonly targetWeights: Floats;
+  /** Absent where each row holds one sample. */
+  readonly packed?: PackedRows;
 }
 
 /**

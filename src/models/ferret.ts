@@ -90,10 +90,11 @@ export class Ferret {
   /** The language model's last hidden state before its final norm, [B · T, hidden_size]. */
   hiddenStates(batch: ConversationTensors, visual: VisualFeatures): tf.Tensor2D {
     return tf.tidy(() => {
-      const { states } = this.llm.decode(
-        this.embeddings(batch, visual),
-        this.llm.sequence(batch.size, batch.length),
-      );
+      const { packed } = batch;
+      const context = packed
+        ? this.llm.packed(packed.segments, packed.positions)
+        : this.llm.sequence(batch.size, batch.length);
+      const { states } = this.llm.decode(this.embeddings(batch, visual), context);
       return states[states.length - 1] as tf.Tensor2D;
     });
   }

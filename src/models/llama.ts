@@ -1,13 +1,13 @@
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import { activate, swiGlu } from '../nn/activation.ts';
-import { causalBias } from '../nn/attention.ts';
+import { causalBias, segmentBias } from '../nn/attention.ts';
 import { Embedding } from '../nn/embedding.ts';
 import { normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
 import { RmsNorm } from '../nn/norm.ts';
 import type { Parameter, Scope } from '../nn/parameter.ts';
-import { type RotaryTables, rotaryTables } from '../nn/rotary.ts';
+import { type RotaryTables, rotaryAt, rotaryTables } from '../nn/rotary.ts';
 import { type FixedSlots, type KeysAndValues, SelfAttention } from '../nn/self-attention.ts';
 import type { LlamaConfig } from './config.ts';
 
@@ -155,6 +155,19 @@ export class Llama {
   sequence(batch: number, length: number): DecoderContext {
     const positions = Array.from({ length }, (_, t) => t);
     return { batch, rotary: this.rotary(positions, 1), bias: causalBias(length) };
+  }
+
+  /**
+   * The context of rows of several sequences each: attention within a segment, positions counted from its start. Both int32
+   * [batch, length], positions below length.
+   */
+  packed(segments: tf.Tensor2D, positions: tf.Tensor2D): DecoderContext {
+    const [batch, length] = segments.shape;
+    const table = this.rotary(
+      Array.from({ length }, (_, t) => t),
+      1,
+    );
+    return { batch, rotary: rotaryAt(table, positions), bias: segmentBias(segments) };
   }
 
   /** Runs all blocks over embeddings [batch · length, hidden_size]. */

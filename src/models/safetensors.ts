@@ -4,6 +4,7 @@
  * and the tensors asked for, so that a file may be far larger than memory.
  */
 import { type FileHandle, open } from 'node:fs/promises';
+import { crc32c } from '@node-rs/crc32';
 import { ioError, type Sink, type Written, writeStreamAtomic } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import { type Dtype, isDtype, itemSize, layoutOrder, widen } from './dtypes.ts';
@@ -97,6 +98,29 @@ export class SafetensorsFile {
   /** The raw little-endian bytes, whatever the dtype. */
   async readBytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
     return new Uint8Array(await this.#read(name));
+  }
+
+  /**
+   * The values of every tensor, as `readFloat32` gives them, and the CRC32C of the whole file, from one pass over its
+   * bytes: tensors tile the data without holes, so that nothing in the file is left out.
+   */
+  async readAll(): Promise<{
+    readonly arrays: Map<
+      string,
+      { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
+    >;
+    readonly crc32c: number;
+  }> {
+    const { size } = await this.#handle.stat();
+    const [first] = this.tensors.values();
+    let checksum = crc32c(new Uint8Array(await readRange(this.#handle, this.file, 0, first?.begin ?? size)));
+    const arrays = new Map<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>();
+    for (const [name, { dtype, shape }] of this.tensors) {
+      const bytes = await this.#read(name);
+      checksum = crc32c(new Uint8Array(bytes), checksum);
+      arrays.set(name, { shape, data: widen.float32(dtype, bytes, this.#label(name)) });
+    }
+    return { arrays, crc32c: checksum };
   }
 
   async close(): Promise<void> {

@@ -21,7 +21,7 @@ export interface ConversationTensors {
   readonly kind: 'conversation';
   readonly size: number;
   readonly length: number;
-  /** Positions in use of each sample: plain numbers, read only when generating. */
+  /** Positions in use of each row: plain numbers, read only when generating. */
   readonly lengths: readonly number[];
   /** int32 [B · T] */
   readonly tokens: tf.Tensor1D;
@@ -36,6 +36,8 @@ export interface ConversationTensors {
     readonly ids: tf.Tensor1D;
     readonly weights: tf.Tensor1D;
   } | null;
+  /** Segments and positions of rows with several samples, int32 [B, T]; null where each has one. */
+  readonly packed: { readonly segments: tf.Tensor2D; readonly positions: tf.Tensor2D } | null;
 }
 
 /** Pairs whose similarities are contrasted, n of them. */
@@ -122,6 +124,9 @@ function conversationTensors(batch: ConversationBatch): ConversationTensors {
             ids: flatInts(batch.targets),
             weights: tf.tensor1d(batch.targetWeights.data),
           },
+    packed: batch.packed
+      ? { segments: matrixOfInts(batch.packed.segments), positions: matrixOfInts(batch.packed.positions) }
+      : null,
   };
 }
 

@@ -102,6 +102,23 @@ export function causalBias(length: number): tf.Tensor4D {
   });
 }
 
+/**
+ * An additive mask [batch, 1, length, length] for rows of several sequences: hides from each position what comes after
+ * it and what has another number in `segments`, int32 [batch, length].
+ */
+export function segmentBias(segments: tf.Tensor2D): tf.Tensor4D {
+  return tf.tidy(() => {
+    const [batch, length] = segments.shape;
+    const numbers = tf.cast(segments, 'float32');
+    const others = tf.notEqual(
+      tf.reshape(numbers, [batch, 1, length, 1]),
+      tf.reshape(numbers, [batch, 1, 1, length]),
+    );
+    const hidden: tf.Tensor4D = tf.mul(tf.cast(others, 'float32'), BLOCKED);
+    return tf.minimum(hidden, causalBias(length));
+  });
+}
+
 /** An additive mask [batch, 1, 1, keys] that hides keys where `visible` [batch, keys] is 0. */
 export function keyBias(visible: tf.Tensor2D): tf.Tensor4D {
   return tf.tidy(() => {

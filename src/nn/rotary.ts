@@ -44,6 +44,17 @@ export function rotaryTables(
   };
 }
 
+/** The tables of one row of positions 0 … n-1 at other places: `positions` int32 [batch, length], each in 0..n-1. */
+export function rotaryAt(tables: RotaryTables, positions: tf.Tensor2D): RotaryTables {
+  const [batch, length] = positions.shape;
+  const pick = (table: tf.Tensor4D): tf.Tensor4D => {
+    const width = table.shape[3];
+    const rows = tf.gather(tf.reshape(table, [-1, width]), tf.reshape(positions, [-1]));
+    return tf.reshape(rows, [batch, 1, length, width]);
+  };
+  return { cos: pick(tables.cos), sin: pick(tables.sin), swap: tables.swap };
+}
+
 /** x · cos + rotate_half(x) · sin for x [batch, heads, length, width]. */
 export function rotate(x: tf.Tensor4D, tables: RotaryTables): tf.Tensor4D {
   const { cos, sin, swap } = tables;

@@ -44,6 +44,9 @@ export async function openConsole(stream: ConsoleStream, options: ConsoleOptions
         case 'checkpoint':
           line(`step ${event.step} saved: ${event.path} (${event.seconds.toFixed(1)} s)`);
           return;
+        case 'save-failed':
+          for (const text of describeFailure(event)) line(text);
+          return;
         case 'note':
           line(event.message);
           return;
@@ -73,6 +76,15 @@ function describeStart(event: Extract<RunEvent, { type: 'start' }>): string[] {
     ...moduleTable(event.modules),
     ...from,
     event.step === 0 ? `${count(event.steps)} steps` : `steps ${event.step + 1} to ${event.steps}`,
+  ];
+}
+
+function describeFailure(event: Extract<RunEvent, { type: 'save-failed' }>): string[] {
+  const kept = event.lastCheckpoint === null ? 'there is no checkpoint yet' : `${event.lastCheckpoint} stays`;
+  return [
+    `step ${event.step} NOT saved: ${event.message}`,
+    ...(event.hint === null ? [] : [`  hint: ${event.hint}`]),
+    `  training goes on, the next save tries again; ${kept}`,
   ];
 }
 

@@ -37,6 +37,10 @@ export type RunEvent =
       readonly lr: Readonly<Record<string, number>>;
       readonly samples: number;
       readonly tokens: number;
+      /** Samples of each source since the stage began: {"train:rec": 1200, …}. */
+      readonly mixture?: Readonly<Record<string, number>>;
+      /** Share of the sequences' positions that hold nothing, 0..1. */
+      readonly padding?: number;
       /** Where the step's wall time went. */
       readonly seconds: {
         readonly data: number;
@@ -56,7 +60,26 @@ export type RunEvent =
       readonly width: number;
       readonly height: number;
     }
-  | { readonly type: 'checkpoint'; readonly step: number; readonly path: string; readonly seconds: number }
+  | {
+      readonly type: 'checkpoint';
+      readonly step: number;
+      readonly path: string;
+      /** Of writing, while training went on. */
+      readonly seconds: number;
+      readonly bytes: number;
+      /** For which training stood still: while weights and moments were copied, and for the save before this one. */
+      readonly pauseSeconds: number;
+      readonly waitSeconds: number;
+    }
+  | {
+      /** A checkpoint could not be written; training goes on, and the next save tries again. */
+      readonly type: 'save-failed';
+      readonly step: number;
+      readonly message: string;
+      readonly hint: string | null;
+      /** The newest one that there is. */
+      readonly lastCheckpoint: string | null;
+    }
   | { readonly type: 'note'; readonly message: string }
   | {
       readonly type: 'end';

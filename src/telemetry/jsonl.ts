@@ -30,7 +30,8 @@ export async function openJsonl(file: string, options: JsonlOptions): Promise<Ru
       if (event.type !== 'start' || !kept.start) write(lineOf(event));
       if (event.type === 'start' && event.resumedFrom !== null && !kept.checkpoint) {
         // Killed after the checkpoint appeared and before its line was written.
-        write({ type: 'checkpoint', step: event.step, path: event.resumedFrom, seconds: null });
+        const unknown = { seconds: null, bytes: null, pauseSeconds: null, waitSeconds: null };
+        write({ type: 'checkpoint', step: event.step, path: event.resumedFrom, ...unknown });
       }
     },
     async close() {

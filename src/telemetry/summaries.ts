@@ -40,6 +40,8 @@ export function stepScalars(event: StepEvent): Record<string, number> {
           'throughput/tokens_per_second': event.tokens / total,
         }
       : {}),
+    ...prefixed('data/served', event.mixture ?? {}),
+    ...(event.padding === undefined ? {} : { 'data/padding': event.padding }),
     'memory/rss_bytes': event.rssBytes,
     'memory/tensors': event.tensors,
   };

@@ -109,6 +109,7 @@ export function openTensorBoard(dir: string, options: TensorBoardOptions): RunLi
           });
           return;
         case 'checkpoint':
+        case 'save-failed':
         case 'note':
           return;
       }

@@ -2,18 +2,34 @@
  * A checkpoint is a folder that appears by rename, complete and verified, or not at all. It alone suffices to continue
  * training, to predict and to export: weights, optimizer, counters, the data's position, recipe, model, tokenizer.
  */
-import { mkdir, readFile, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { ioError, type Sink, type Written, writeDirectoryAtomic, writeStream } from '../atomic.ts';
+import { mkdir, statfs } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import {
+  ioError,
+  removeDirectory,
+  type Sink,
+  type Written,
+  writeDirectoryAtomic,
+  writeStream,
+} from '../atomic.ts';
 import { GroundError } from '../errors.ts';
+import { linkOrCopy } from '../link.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { type Dtype, itemSize } from '../models/dtypes.ts';
-import { encodeSafetensors, openSafetensors, type TensorEntry } from '../models/safetensors.ts';
-import { checkFolder, MANIFEST, manifestText, type Problem } from './integrity.ts';
-import { checkpointName, describeProblems } from './rundir.ts';
+import { encodeSafetensors, type TensorEntry } from '../models/safetensors.ts';
+import { checkFiles, listOf, MANIFEST, manifestText } from './integrity.ts';
+import { checkpointName, DamagedCheckpoint } from './rundir.ts';
 
-/** Raised when an older `ground` could no longer read what is written. */
-const STATE_FORMAT = 1;
+/** Raised when an older `ground` could no longer read what is written; 1 had all weights in one file. */
+export const STATE_FORMAT = 2;
+
+/** Weights that the stage trains, or all of them where nothing is frozen. */
+export const WEIGHTS = 'model.safetensors';
+/** Weights that the stage leaves alone: one file on the disk, and a name of it in every checkpoint. */
+export const FROZEN = 'frozen.safetensors';
+export const MOMENTS = 'optimizer.safetensors';
+/** Which file has which tensor, as Hugging Face writes it for weights in several files. */
+export const WEIGHT_INDEX = 'model.safetensors.index.json';
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
@@ -52,12 +68,45 @@ export interface CheckpointState {
   readonly firstLoss: number | null;
   /** Of the last steps, oldest first: what the reported last loss averages. */
   readonly lastLosses: readonly number[];
+  /** Held-out scores of this very step; absent where it was not scored. */
+  readonly scores?: Readonly<Record<string, number>>;
+  /** The score that says which checkpoint of the stage is best; absent where the recipe names none. */
+  readonly metric?: Metric;
+  /** Fingerprints of what was read besides the recipe; going on with other content would be another run. */
+  readonly inputs?: Inputs;
+  /** Version of the `ground` that wrote it. */
+  readonly version?: string;
+}
+
+/** By which score checkpoints are compared. */
+export interface Metric {
+  readonly score: string;
+  readonly goal: 'max' | 'min';
+}
+
+/** SHA-256 in hexadecimal. */
+export interface Inputs {
+  readonly tokenizer: string;
+  /** Of each source of the recipe's `data`, in order: its dataset's manifest.json, which lists every shard's checksum. */
+  readonly data: readonly string[];
+}
+
+/** The file of the weights that a stage does not train, which its checkpoints share. */
+export interface FrozenFile {
+  readonly path: string;
+  readonly written: Written;
+  /** When its content changed last: a file that was changed since is not linked to. */
+  readonly mtimeMs: number;
+  /** Names of its tensors. */
+  readonly tensors: readonly string[];
 }
 
 export interface CheckpointContent {
   readonly state: CheckpointState;
-  /** Every parameter by name, frozen ones too. */
+  /** Every parameter by name but those of `frozen`. */
   readonly model: ReadonlyMap<string, NamedArraySource>;
+  /** Where the other parameters lie already. */
+  readonly frozen?: FrozenFile;
   /** AdamW's moments of the trainable parameters, by parameter name. */
   readonly optimizer: {
     readonly m: ReadonlyMap<string, NamedArraySource>;
@@ -76,20 +125,6 @@ export interface SavedCheckpoint {
   readonly path: string;
   readonly bytes: number;
   readonly seconds: number;
-}
-
-export interface LoadedCheckpoint {
-  readonly path: string;
-  readonly state: CheckpointState;
-  readonly model: ReadonlyMap<string, NamedArray>;
-  /** Null when it was not asked for. */
-  readonly optimizer: {
-    readonly m: ReadonlyMap<string, NamedArray>;
-    readonly v: ReadonlyMap<string, NamedArray>;
-  } | null;
-  readonly recipe: string;
-  /** Its `tokenizer` is the checkpoint's own copy, absolute. */
-  readonly modelConfig: ModelConfig;
 }
 
 /**
@@ -111,13 +146,14 @@ export async function writeCheckpoint(path: string, content: CheckpointContent):
   await requireSpace(parent, contentBytes(content));
   const bytes = await writeDirectoryAtomic(path, async folder => {
     const written = await writeFiles(folder, content);
-    const problems = await checkFolder(folder, { checksums: true });
-    if (problems.length > 0) throw damaged(path, problems);
+    const problems = await checkFiles(folder, listOf(written), { checksums: true });
+    if (problems.length > 0) throw new DamagedCheckpoint(path, problems);
     return [...written.values()].reduce((sum, file) => sum + file.bytes, 0);
   });
   return { path, bytes, seconds: (performance.now() - started) / 1000 };
 }
 
+/** Writes everything and returns what was written, which is all but the linked file. */
 async function writeFiles(folder: string, content: CheckpointContent): Promise<Map<string, Written>> {
   const written = new Map<string, Written>();
   const add = async (name: string, fill: (sink: Sink) => Promise<void>): Promise<void> => {
@@ -125,8 +161,8 @@ async function writeFiles(folder: string, content: CheckpointContent): Promise<M
   };
   const addText = (name: string, text: string): Promise<void> =>
     add(name, sink => sink(new TextEncoder().encode(text)));
-  await add('model.safetensors', sink => encodeSafetensors(sink, entries('', content.model)));
-  await add('optimizer.safetensors', sink =>
+  await add(WEIGHTS, sink => encodeSafetensors(sink, entries('', content.model)));
+  await add(MOMENTS, sink =>
     encodeSafetensors(sink, [...entries('m.', content.optimizer.m), ...entries('v.', content.optimizer.v)]),
   );
   await addText('state.json', jsonText({ format: STATE_FORMAT, ...content.state }));
@@ -134,47 +170,44 @@ async function writeFiles(folder: string, content: CheckpointContent): Promise<M
   await addText('model.json', jsonText({ ...content.modelConfig, tokenizer: 'tokenizer.json' }));
   await add('tokenizer.json', sink => sink(content.tokenizer));
   for (const [name, bytes] of content.companions ?? []) await add(name, sink => sink(bytes));
-  const manifest = manifestText(written);
+  const listed = new Map(written);
+  if (content.frozen) {
+    await addText(WEIGHT_INDEX, weightIndex([...content.model.keys()], content.frozen));
+    await linkOrCopy(content.frozen.path, join(folder, FROZEN));
+    listed.set(WEIGHT_INDEX, written.get(WEIGHT_INDEX) as Written);
+    listed.set(FROZEN, content.frozen.written);
+  }
+  const manifest = manifestText(listed);
   await writeStream(join(folder, MANIFEST), sink => sink(new TextEncoder().encode(manifest)));
   return written;
 }
 
-/** What is wrong with a checkpoint: missing files, sizes, checksums. The empty list means that it is whole. */
-export async function verifyCheckpoint(path: string): Promise<Problem[]> {
-  return checkFolder(path, { checksums: true });
+/** Lets other readers of safetensors find every tensor of a model in two files. */
+function weightIndex(trained: readonly string[], frozen: FrozenFile): string {
+  const files = [
+    ...trained.map(name => [name, WEIGHTS] as const),
+    ...frozen.tensors.map(name => [name, FROZEN] as const),
+  ];
+  files.sort(([a], [b]) => (a < b ? -1 : 1));
+  return jsonText({ metadata: {}, weight_map: Object.fromEntries(files) });
 }
 
+/** Written by a trial save, bytes: enough to need room and a write of its own. */
+const TRIAL_BYTES = 1 << 18;
+
 /**
- * Verifies a checkpoint, then reads it. Throws GroundError('checkpoint') naming the damaged files, or when a newer
- * `ground` wrote it. `optimizer: false` leaves the moments on the disk, for evaluation and export.
+ * Does once, small, all that saving does in a stage's folder: a folder, a file, flush, read back, rename, delete. Hours
+ * of work are not for finding out that one of these is not possible. Throws GroundError('io').
  */
-export async function loadCheckpoint(
-  path: string,
-  options: { readonly optimizer?: boolean } = {},
-): Promise<LoadedCheckpoint> {
-  const problems = await verifyCheckpoint(path);
-  if (problems.length > 0) throw damaged(path, problems);
-  const { format, ...state } = await readJson<CheckpointState & { format: number }>(path, 'state.json');
-  if (format !== STATE_FORMAT) {
-    throw new GroundError('checkpoint', `${path} has format ${format}; this ground reads ${STATE_FORMAT}`, {
-      hint: 'use the version of ground that wrote it, or a newer one',
-    });
-  }
-  const modelConfig = await readJson<ModelConfig>(path, 'model.json');
-  const model = await readArrays(join(path, 'model.safetensors'), '');
-  const moments = join(path, 'optimizer.safetensors');
-  const optimizer =
-    options.optimizer === false
-      ? null
-      : { m: await readArrays(moments, 'm.'), v: await readArrays(moments, 'v.') };
-  return {
-    path,
-    state,
-    model,
-    optimizer,
-    recipe: await readFile(join(path, 'recipe.yaml'), 'utf8'),
-    modelConfig: { ...modelConfig, tokenizer: join(path, modelConfig.tokenizer) },
-  };
+export async function trySaving(stageDir: string): Promise<void> {
+  const path = join(stageDir, `${checkpointName(0)}.trial`);
+  await writeDirectoryAtomic(path, async folder => {
+    const trial = new Uint8Array(TRIAL_BYTES).fill(0x5a);
+    const written = new Map([['trial', await writeStream(join(folder, 'trial'), sink => sink(trial))]]);
+    const problems = await checkFiles(folder, listOf(written), { checksums: true });
+    if (problems.length > 0) throw new DamagedCheckpoint(basename(path), problems);
+  });
+  await removeDirectory(path);
 }
 
 /** Bytes that a checkpoint of this content takes, but for its small JSON files. */
@@ -224,31 +257,6 @@ function entries(prefix: string, arrays: ReadonlyMap<string, NamedArraySource>):
   }));
 }
 
-async function readArrays(file: string, prefix: string): Promise<Map<string, NamedArray>> {
-  const source = await openSafetensors(file);
-  try {
-    const arrays = new Map<string, NamedArray>();
-    for (const [name, { shape }] of source.tensors) {
-      if (!name.startsWith(prefix)) continue;
-      arrays.set(name.slice(prefix.length), { shape, data: await source.readFloat32(name) });
-    }
-    return arrays;
-  } finally {
-    await source.close();
-  }
-}
-
-/** Reads JSON whose checksum was verified: it has the shape that `saveCheckpoint` gave it. */
-async function readJson<T>(path: string, file: string): Promise<T> {
-  return JSON.parse(await readFile(join(path, file), 'utf8'));
-}
-
 function jsonText(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
-}
-
-function damaged(path: string, problems: readonly Problem[]): GroundError {
-  return new GroundError('checkpoint', `checkpoint ${path} is damaged: ${describeProblems(problems)}`, {
-    hint: 'use an older checkpoint; `ground checkpoints verify` says which are whole',
-  });
 }

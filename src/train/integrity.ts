@@ -14,12 +14,18 @@ export interface Problem {
   readonly problem: string;
 }
 
-type FileList = Readonly<Record<string, { readonly bytes: number; readonly crc32c: string }>>;
+/** What the manifest says of each file. */
+export type FileList = Readonly<Record<string, { readonly bytes: number; readonly crc32c: string }>>;
 
 /** The manifest of files by name. It carries a checksum of itself, and its text is the only one for its content. */
 export function manifestText(files: ReadonlyMap<string, Written>): string {
+  return canonicalText(listOf(files));
+}
+
+/** Files as the manifest lists them, by name. */
+export function listOf(files: ReadonlyMap<string, Written>): FileList {
   const list = [...files].sort().map(([name, w]) => [name, { bytes: w.bytes, crc32c: hex(w.crc32c) }]);
-  return canonicalText(Object.fromEntries(list));
+  return Object.fromEntries(list);
 }
 
 function canonicalText(files: FileList): string {
@@ -37,12 +43,27 @@ export async function checkFolder(
 ): Promise<Problem[]> {
   const files = await readManifest(folder);
   if ('problem' in files) return [files];
+  return checkFiles(folder, files.list, { checksums });
+}
+
+/** As `checkFolder`, for the files of a list; others, listed or not, are not looked at. */
+export async function checkFiles(
+  folder: string,
+  list: FileList,
+  { checksums }: { readonly checksums: boolean },
+): Promise<Problem[]> {
   const problems: Problem[] = [];
-  for (const [file, expected] of Object.entries(files.list)) {
+  for (const [file, expected] of Object.entries(list)) {
     const problem = await compare(join(folder, file), expected, checksums);
     if (problem !== undefined) problems.push({ file, problem });
   }
   return problems;
+}
+
+/** What is wrong with a checksum found in a file whose size is right; undefined when it is the one expected. */
+export function checksumProblem(found: number, expected: string): string | undefined {
+  if (hex(found) === expected) return undefined;
+  return `has the checksum ${hex(found)} instead of ${expected}: its content changed after it was written`;
 }
 
 /** Sum of the sizes that the manifest lists, bytes; null when there is no readable manifest. */
@@ -51,7 +72,8 @@ export async function listedBytes(folder: string): Promise<number | null> {
   return 'problem' in files ? null : Object.values(files.list).reduce((sum, f) => sum + f.bytes, 0);
 }
 
-async function readManifest(folder: string): Promise<{ list: FileList } | Problem> {
+/** The files that a folder should have, or what is wrong with its manifest. Throws GroundError('io'). */
+export async function readManifest(folder: string): Promise<{ readonly list: FileList } | Problem> {
   let text: string;
   try {
     text = await readFile(join(folder, MANIFEST), 'utf8');
@@ -100,9 +122,7 @@ async function compare(
       found = crc32c(buffer.subarray(0, bytesRead), found);
       at += bytesRead;
     }
-    return hex(found) === expected.crc32c
-      ? undefined
-      : `has the checksum ${hex(found)} instead of ${expected.crc32c}: its content changed after it was written`;
+    return checksumProblem(found, expected.crc32c);
   } catch (thrown) {
     throw ioError(thrown, 'read', path);
   } finally {
@@ -110,6 +130,7 @@ async function compare(
   }
 }
 
-function hex(checksum: number): string {
+/** A checksum as the manifest writes it. */
+export function hex(checksum: number): string {
   return checksum.toString(16).padStart(8, '0');
 }

@@ -2,8 +2,10 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, ioError } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
+import { readScores } from './find.ts';
 import { checkFolder, listedBytes, type Problem } from './integrity.ts';
-import { listCheckpoints, listStages } from './rundir.ts';
+import { bestOf } from './retention.ts';
+import { listStages } from './rundir.ts';
 
 /** One checkpoint on the disk, and whether it is whole. */
 export interface CheckpointEntry {
@@ -15,6 +17,10 @@ export interface CheckpointEntry {
   readonly bytes: number | null;
   /** Empty when it is whole. */
   readonly problems: readonly Problem[];
+  /** By the score that the stage's recipe names; null where there is none. */
+  readonly score: number | null;
+  /** Whether no other of the stage has a better one. */
+  readonly best: boolean;
 }
 
 /**
@@ -34,9 +40,12 @@ export async function takeInventory(
   const entries: CheckpointEntry[] = [];
   for (const run of options.run === undefined ? runs : [options.run]) {
     for (const { path: stageDir, stage } of await listStages(join(root, run))) {
-      for (const { path, step } of await listCheckpoints(stageDir)) {
+      const { metric, checkpoints } = await readScores(stageDir);
+      const best = metric ? bestOf(checkpoints, metric.goal)[0]?.path : undefined;
+      for (const { path, step, score } of checkpoints) {
         const problems = await checkFolder(path, options);
-        entries.push({ run, stage, step, path, bytes: await listedBytes(path), problems });
+        const bytes = await listedBytes(path);
+        entries.push({ run, stage, step, path, bytes, problems, score, best: path === best });
       }
     }
   }

@@ -1,20 +1,26 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../atomic.ts';
-import { type Loader, type LoaderPosition, openLoader } from '../data/loader.ts';
-import { tokenizerCompanions } from '../data/tokenizer-files.ts';
 import { tensorCount } from '../engine/memory.ts';
+import { reach } from '../fault.ts';
 import { Ferret } from '../models/ferret.ts';
-import type { ModuleSummary, RunEvent, RunListener } from '../telemetry/events.ts';
-import { type Json, requireSpace, saveCheckpoint } from './checkpoint.ts';
-import { planTraining, type TrainingPlan } from './freeze.ts';
+import type { RunEvent, RunListener } from '../telemetry/events.ts';
 import { lockStage } from './lock.ts';
 import type { Recipe } from './recipe.ts';
-import { pruneCheckpoints } from './retention.ts';
+import { bestOf } from './retention.ts';
 import { stageFolder } from './rundir.ts';
-import { decideStart, initialCheckpoint, type RecipeCodec, type Start } from './start.ts';
-import { TrainStep } from './step.ts';
-import { bankStates, copyGroup, loadWeights, momentSources, weightSources } from './weights.ts';
+import {
+  closeSession,
+  metricOf,
+  openSession,
+  type Prepared,
+  prepareSaving,
+  type Session,
+  startEvent,
+  takeContent,
+} from './session.ts';
+import { decideStart, initialWeights, type RecipeCodec, type Start } from './start.ts';
+import { loadWeights, takeWeights } from './weights.ts';
 
 /** Scores a model on held-out data; emits what is worth seeing. Given from above: eval/ builds on train/. */
 export type Evaluate = (
@@ -36,7 +42,7 @@ export interface StageOptions {
   /** The user asked to resume: a longer `steps` is then no other recipe. */
   readonly resume: boolean;
   /** Worker threads that prepare batches; 0 prepares them in this thread, with the same result. */
-  readonly workers: 0 | 1;
+  readonly workers: number;
   /** Opens what follows the stage (files, console), knowing the step from which it goes on. */
   readonly listeners: (stageDir: string, step: number) => Promise<RunListener>;
   readonly evaluate: Evaluate;
@@ -69,12 +75,13 @@ export async function trainStage(options: StageOptions): Promise<StageResult> {
   const lock = await lockStage(stageDir);
   const model = new Ferret(recipe.model);
   try {
-    const start = await decideStart(stageDir, recipe, codec, options);
+    const start = await decideStart(stageDir, runDir, recipe, codec, options);
     const done = start.kind === 'finished' ? await readResult(stageDir, start.checkpoint.path) : undefined;
     if (done) return done;
     await prepareWeights(model, recipe, runDir, start);
+    const prepared = await prepareSaving(model, stageDir, start, recipe.stage);
     await writeFileAtomic(join(stageDir, 'recipe.yaml'), codec.write(recipe));
-    return await runStage(model, stageDir, start, options);
+    return await runStage(prepared, start, options);
   } finally {
     model.dispose();
     await lock.release();
@@ -82,56 +89,27 @@ export async function trainStage(options: StageOptions): Promise<StageResult> {
 }
 
 async function prepareWeights(model: Ferret, recipe: Recipe, runDir: string, start: Start): Promise<void> {
-  const source = start.kind === 'fresh' ? await initialCheckpoint(recipe, runDir) : start.checkpoint;
-  if (source) loadWeights(model.parameters, source.model, source.path);
-  else model.parameters.allocate(recipe.stage.seed);
-  if (start.kind === 'fresh') {
-    for (const { from, to } of recipe.stage.copy) copyGroup(model.parameters, from, to);
-  }
+  const { parameters } = model;
+  if (start.kind !== 'fresh') return loadWeights(parameters, start.checkpoint.model, start.checkpoint.path);
+  const weights = await initialWeights(parameters, recipe, runDir);
+  await takeWeights(parameters, weights, recipe.stage.from ?? 'the random start');
 }
 
-/** What grows while a stage runs; all of it is in the checkpoints. */
-interface Progress {
-  step: number;
-  samples: number;
-  tokens: number;
-  firstLoss: number | null;
-  lastLosses: number[];
-  loader: LoaderPosition | undefined;
-}
-
-/** Everything a running stage holds open. */
-interface Session {
-  readonly options: StageOptions;
-  readonly stageDir: string;
-  readonly model: Ferret;
-  readonly plan: TrainingPlan;
-  readonly trainStep: TrainStep;
-  readonly loader: Loader;
-  readonly listener: RunListener;
-  readonly progress: Progress;
-}
-
-async function runStage(
-  model: Ferret,
-  stageDir: string,
-  start: Start,
-  options: StageOptions,
-): Promise<StageResult> {
+async function runStage(prepared: Prepared, start: Start, options: StageOptions): Promise<StageResult> {
   const began = performance.now();
-  const session = await openSession(model, stageDir, start, options);
-  const { listener, progress, plan } = session;
+  const session = await openSession(prepared, start, options);
+  const { listener, progress, plan, saving, stageDir } = session;
   const { stage } = options.recipe;
   try {
     for (const message of start.warnings) listener.on({ type: 'note', message });
     listener.on(startEvent(options, plan.modules, start, progress.step));
-    let checkpoint = start.kind === 'fresh' ? '' : start.checkpoint.path;
     let scores: StageResult['scores'] | undefined;
     while (progress.step < stage.steps) {
       await takeStep(session);
       // Scored before it is saved: what a crash in between costs is repeated as a whole, and logged once.
-      if (isDue(stage.eval.every, progress.step, stage.steps)) scores = await scoreOrSave(session);
-      if (isDue(stage.checkpoint.every, progress.step, stage.steps)) checkpoint = await save(session);
+      const scored = isDue(stage.eval.every, progress.step, stage.steps);
+      if (scored) scores = await scoreOrSave(session);
+      await saveIfDue(session, scored ? scores : undefined);
     }
     const result: StageResult = {
       stage: stage.stage,
@@ -143,7 +121,7 @@ async function runStage(
       lastLoss: mean(progress.lastLosses),
       seconds: (performance.now() - began) / 1000,
       scores: scores ?? (await score(session)),
-      checkpoint,
+      checkpoint: saving.last,
     };
     listener.on({
       type: 'end',
@@ -156,34 +134,8 @@ async function runStage(
     await writeFileAtomic(join(stageDir, RESULT), `${JSON.stringify(result, null, 2)}\n`);
     return result;
   } finally {
-    await session.loader.close();
-    session.trainStep.dispose();
-    await listener.close();
+    await closeSession(session);
   }
-}
-
-async function openSession(
-  model: Ferret,
-  stageDir: string,
-  start: Start,
-  options: StageOptions,
-): Promise<Session> {
-  const { model: modelConfig, stage } = options.recipe;
-  const plan = planTraining(model.parameters, stage, model.unused);
-  await requireSpace(stageDir, checkpointBytes(plan));
-  const progress = progressOf(start);
-  const loader = await openLoader({
-    model: modelConfig,
-    stage,
-    workers: options.workers,
-    ...(progress.loader ? { position: progress.loader } : {}),
-  });
-  const trainStep = new TrainStep(model, plan, stage);
-  if (start.kind !== 'fresh' && start.checkpoint.optimizer) {
-    trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
-  }
-  const listener = await options.listeners(stageDir, progress.step);
-  return { options, stageDir, model, plan, trainStep, loader, listener, progress };
 }
 
 /** Whether something that happens every `every` steps (0: never before the end) happens after this one. */
@@ -194,9 +146,10 @@ function isDue(every: number, step: number, steps: number): boolean {
 async function takeStep({ options, trainStep, loader, listener, progress }: Session): Promise<void> {
   const { stage } = options.recipe;
   const began = performance.now();
-  const { batches, position, skipped, waitSeconds } = await loader.next();
+  const { batches, position, skipped, served, padding, waitSeconds } = await loader.next();
   for (const message of skipped) listener.on({ type: 'note', message });
   const computeBegan = performance.now();
+  reach('step');
   const result = trainStep.run(batches, progress.step);
   const ended = performance.now();
   progress.step += 1;
@@ -215,6 +168,8 @@ async function takeStep({ options, trainStep, loader, listener, progress }: Sess
     lr: result.lr,
     samples: result.samples,
     tokens: result.tokens,
+    mixture: Object.fromEntries(served.map(({ name, count }) => [name, count])),
+    padding,
     seconds: {
       data: waitSeconds,
       compute: (ended - computeBegan) / 1000,
@@ -236,42 +191,43 @@ async function scoreOrSave(session: Session): Promise<StageResult['scores']> {
   try {
     return await score(session);
   } catch (thrown) {
-    await save(session);
+    await session.saving.begin(session.progress.step, () => takeContent(session, undefined));
     throw thrown;
   }
 }
 
-/** Saves a checkpoint, then deletes those that the recipe does not keep; returns its path. */
-async function save(session: Session): Promise<string> {
-  const { options, stageDir, model, plan, trainStep, listener, progress } = session;
-  const { recipe, codec } = options;
-  const saved = await saveCheckpoint(stageDir, {
-    state: {
-      stage: recipe.stage.stage,
-      stageName: recipe.stage.name,
-      step: progress.step,
-      steps: recipe.stage.steps,
-      samples: progress.samples,
-      tokens: progress.tokens,
-      updates: progress.step,
-      seeds: { stage: recipe.stage.seed },
-      loader: (progress.loader ?? null) as Json,
-      firstLoss: progress.firstLoss,
-      lastLosses: progress.lastLosses,
-    },
-    model: weightSources(model.parameters),
-    optimizer: {
-      m: momentSources(plan.banks, trainStep.moments, 'm'),
-      v: momentSources(plan.banks, trainStep.moments, 'v'),
-    },
-    recipe: codec.write(recipe),
-    modelConfig: recipe.model,
-    tokenizer: new Uint8Array(await readFile(recipe.model.tokenizer)),
-    companions: await tokenizerCompanions(recipe.model.tokenizer),
-  });
-  listener.on({ type: 'checkpoint', step: progress.step, path: saved.path, seconds: saved.seconds });
-  await pruneCheckpoints(stageDir, { keep: recipe.stage.checkpoint.keep });
-  return saved.path;
+/** Saves where the recipe says so, at the end, and where the model has never been as good. */
+async function saveIfDue(session: Session, scores: StageResult['scores'] | undefined): Promise<void> {
+  const { options, progress, saving } = session;
+  const { checkpoint, steps } = options.recipe.stage;
+  const better = scores !== undefined && isBest(session, scores);
+  if (!better && !isDue(checkpoint.every, progress.step, steps)) return;
+  const take = () => takeContent(session, scores);
+  if (progress.step < steps) await saving.begin(progress.step, take);
+  else await saving.complete(progress.step, take);
+}
+
+/** Whether a step's scores are the best so far by the recipe's metric; remembers them if so. */
+function isBest(session: Session, scores: StageResult['scores']): boolean {
+  const metric = metricOf(session.options.recipe.stage);
+  if (!metric) return false;
+  const score = scores[metric.score];
+  if (score === undefined) {
+    const names = Object.keys(scores).join(', ') || 'none';
+    const message = `checkpoint.metric: there is no score ${metric.score}; the scores are ${names}`;
+    session.listener.on({ type: 'note', message });
+    return false;
+  }
+  const [best] = bestOf(
+    [
+      { step: 0, score: session.best },
+      { step: 1, score },
+    ],
+    metric.goal,
+  );
+  if (best?.score === session.best) return false;
+  session.best = score;
+  return true;
 }
 
 const RESULT = 'result.json';
@@ -282,62 +238,6 @@ async function readResult(stageDir: string, checkpoint: string): Promise<StageRe
   if (text === undefined) return undefined;
   const result = JSON.parse(text) as StageResult;
   return result.checkpoint === checkpoint ? result : undefined;
-}
-
-function progressOf(start: Start): Progress {
-  if (start.kind === 'fresh') {
-    return { step: 0, samples: 0, tokens: 0, firstLoss: null, lastLosses: [], loader: undefined };
-  }
-  const { state } = start.checkpoint;
-  return {
-    step: state.step,
-    samples: state.samples,
-    tokens: state.tokens,
-    firstLoss: state.firstLoss,
-    lastLosses: [...state.lastLosses],
-    // Written by the loader of the same stage: saveCheckpoint keeps it as it was given.
-    loader: state.loader as unknown as LoaderPosition,
-  };
-}
-
-function startEvent(
-  { run, engine, recipe }: StageOptions,
-  modules: readonly ModuleSummary[],
-  start: Start,
-  step: number,
-): RunEvent {
-  const { stage } = recipe;
-  return {
-    type: 'start',
-    run,
-    stage: stage.stage,
-    stageName: stage.name,
-    engine,
-    step,
-    steps: stage.steps,
-    resumedFrom: start.kind === 'fresh' ? null : start.checkpoint.path,
-    modules,
-    hparams: {
-      stage: stage.stage,
-      train: stage.train.join(' '),
-      lr: typeof stage.lr === 'number' ? stage.lr : JSON.stringify(stage.lr),
-      weight_decay: stage.optimizer.weight_decay,
-      clip_norm: stage.optimizer.clip_norm,
-      schedule: stage.schedule.kind,
-      warmup: stage.schedule.warmup,
-      samples: stage.batch.samples,
-      accumulate: stage.batch.accumulate,
-      steps: stage.steps,
-      seed: stage.seed,
-      views: stage.views,
-    },
-  };
-}
-
-/** Bytes of a checkpoint: every weight, and two moments of what trains. */
-function checkpointBytes(plan: TrainingPlan): number {
-  const numbers = plan.modules.reduce((n, m) => n + m.parameters + 2 * m.trainable, 0);
-  return 4 * numbers;
 }
 
 function mean(values: readonly number[]): number | null {

@@ -14,6 +14,14 @@ export interface DataSource {
   readonly vary?: boolean;
 }
 
+/** A source that is trained on. */
+export interface TrainingSource extends DataSource {
+  /** Most questions about one image; 4 where absent. */
+  readonly rounds?: number;
+  /** Most objects listed in a turn, or contrasted; 10 where absent. */
+  readonly max_objects?: number;
+}
+
 export interface ScheduleConfig {
   readonly kind: 'cosine' | 'linear' | 'constant';
   /** Share of all steps in which the learning rate rises from 0, 0..1. */
@@ -29,6 +37,17 @@ export interface OptimizerConfig {
   readonly weight_decay: number;
   /** Largest global gradient norm; 0 switches clipping off. */
   readonly clip_norm: number;
+}
+
+export interface CheckpointConfig {
+  /** Steps between checkpoints; 0: only at the end. */
+  readonly every: number;
+  /** The newest so many; or also the best by `metric`, and those of every so many steps. */
+  readonly keep: number | { readonly last: number; readonly best?: number; readonly every?: number };
+  /** The held-out score that says which is best. */
+  readonly metric?: string;
+  /** Whether more of it is better; `max` where absent. */
+  readonly goal?: 'max' | 'min';
 }
 
 /** One stage of the curriculum, every default filled in. */
@@ -49,17 +68,25 @@ export interface StageRecipe {
   readonly views: 'global' | 'global+local';
   /** Text appended to a question whose answer should carry boxes ('' for none). */
   readonly grounding_prompt: string;
-  readonly data: readonly DataSource[];
+  readonly data: readonly TrainingSource[];
   readonly batch: {
     readonly samples: number;
     readonly accumulate: number;
     /** Images of a contrastive batch, whose samples are each other's negatives; `samples` where absent. */
     readonly contrastive?: number;
+    /** Samples side by side in `samples` rows of `length` positions; `window` samples may wait for room, 32 where absent. */
+    readonly packing?: { readonly length: number; readonly window?: number };
+    /** Batches of like length, sorted among `window` samples; 16 batches of them where absent. */
+    readonly bucket?: { readonly window?: number };
   };
+  /** What a damaged record or image does; `fail` where absent. */
+  readonly on_bad_sample?: 'fail' | 'skip';
+  /** Damaged records that may be skipped before the run ends; 100 where absent. */
+  readonly bad_sample_limit?: number;
   readonly steps: number;
   readonly seed: number;
   readonly log: { readonly every: number };
-  readonly checkpoint: { readonly every: number; readonly keep: number };
+  readonly checkpoint: CheckpointConfig;
   /** Held-out scoring while training; `every` 0 means only at the end. */
   readonly eval: { readonly every: number; readonly samples: number; readonly data: readonly DataSource[] };
 }

@@ -1,9 +1,9 @@
-/** Where the parts of a run lie: `<run>/stage<k>/checkpoint-<step>`, and how to find the newest whole one. */
-import { readdir, rm, stat } from 'node:fs/promises';
+/** Where the parts of a run lie: `<run>/stage<k>/checkpoint-<step>`. */
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, ioError } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
-import { checkFolder, MANIFEST, type Problem } from './integrity.ts';
+import type { Problem } from './integrity.ts';
 
 /** A folder that has a checkpoint's name; whether it is whole is another question. */
 export interface CheckpointRef {
@@ -39,55 +39,9 @@ export async function listStages(runDir: string): Promise<{ path: string; stage:
   return found.sort((a, b) => a.stage - b.stage);
 }
 
-/**
- * The newest whole checkpoint of a stage, or null. Each damaged one that is newer is passed over with a warning; what is
- * still being written, or was left by a killed process, has another name and is not looked at.
- */
-export async function latestCheckpoint(
-  stageDir: string,
-): Promise<{ readonly checkpoint: CheckpointRef | null; readonly warnings: readonly string[] }> {
-  const warnings: string[] = [];
-  for (const checkpoint of (await listCheckpoints(stageDir)).reverse()) {
-    const problems = await checkFolder(checkpoint.path, { checksums: true });
-    if (problems.length === 0) return { checkpoint, warnings };
-    warnings.push(`passed over ${checkpoint.path}: ${describeProblems(problems)}`);
-  }
-  return { checkpoint: null, warnings };
-}
-
-/**
- * The checkpoint that a path stands for: itself, the newest whole one of a stage's folder, or that of the last stage of a
- * run's folder that has one. Throws GroundError('checkpoint') when there is none.
- */
-export async function resolveCheckpoint(
-  path: string,
-): Promise<{ readonly path: string; readonly warnings: readonly string[] }> {
-  const names = await listFolder(path);
-  if (names.includes(MANIFEST) || names.includes('model.safetensors')) return { path, warnings: [] };
-  const stages = (await listStages(path)).reverse();
-  const candidates = stages.length > 0 ? stages.map(s => s.path) : [path];
-  const warnings: string[] = [];
-  for (const stageDir of candidates) {
-    const latest = await latestCheckpoint(stageDir);
-    warnings.push(...latest.warnings);
-    if (latest.checkpoint) return { path: latest.checkpoint.path, warnings };
-    if (candidates.length > 1) warnings.push(`${stageDir} has no whole checkpoint`);
-  }
-  const seen = warnings.length > 0 ? ` (${warnings.join('; ')})` : '';
-  const exists = await stat(path).then(
-    () => true,
-    () => false,
-  );
-  throw new GroundError(
-    'checkpoint',
-    exists ? `no whole checkpoint in ${path}${seen}` : `there is no folder ${path}`,
-    { hint: 'give a checkpoint, a stage or a run folder; `ground checkpoints list` shows what there is' },
-  );
-}
-
 /** What a run writes into a stage's folder; nothing else is touched by `clearStage`. */
 const STAGE_FILE =
-  /^(checkpoint-\d{6,}(\.(tmp|old)-\d+)?|metrics\.jsonl|recipe\.yaml|result\.json|events\.out\.tfevents\..+)$/;
+  /^(checkpoint-\d{6,}(\.trial)?(\.(tmp|old)-\d+)?|frozen\.safetensors|metrics\.jsonl|recipe\.yaml|result\.json|events\.out\.tfevents\..+)$/;
 
 /** Deletes what an earlier run left in a stage's folder, for `--fresh`. Files of other names stay. */
 export async function clearStage(stageDir: string): Promise<void> {
@@ -104,7 +58,20 @@ export function describeProblems(problems: readonly Problem[]): string {
   return problems.map(({ file, problem }) => `${file} ${problem}`).join('; ');
 }
 
-async function listFolder(path: string): Promise<string[]> {
+/** A checkpoint whose files are not those that its manifest lists. */
+export class DamagedCheckpoint extends GroundError {
+  readonly problems: readonly Problem[];
+
+  constructor(path: string, problems: readonly Problem[]) {
+    super('checkpoint', `checkpoint ${path} is damaged: ${describeProblems(problems)}`, {
+      hint: 'use an older checkpoint; `ground checkpoints verify` says which are whole',
+    });
+    this.problems = problems;
+  }
+}
+
+/** Names in a folder; none where it does not exist. Throws GroundError on a file and on what cannot be read. */
+export async function listFolder(path: string): Promise<string[]> {
   try {
     return await readdir(path);
   } catch (thrown) {

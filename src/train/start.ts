@@ -1,9 +1,16 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { GroundError } from '../errors.ts';
-import { type LoadedCheckpoint, loadCheckpoint } from './checkpoint.ts';
+import { Ferret } from '../models/ferret.ts';
+import type { ParameterTree } from '../nn/parameter.ts';
+import type { Inputs } from './checkpoint.ts';
+import { type Newest, openNewest, openResolved, requireWhole } from './find.ts';
+import { repairFrozen } from './frozen.ts';
+import { readInputs } from './inputs.ts';
+import { type LoadedCheckpoint, loadCheckpoint, readSteps } from './reading.ts';
 import type { Recipe } from './recipe.ts';
-import { clearStage, latestCheckpoint, resolveCheckpoint, stageFolder } from './rundir.ts';
+import { clearStage, listCheckpoints, stageFolder } from './rundir.ts';
+import { copyGroup, randomWeights, readWeights, type WeightSource } from './weights.ts';
 
 /** Where a stage begins: new, in the middle, or not at all because it is finished. */
 export type Start =
@@ -38,6 +45,7 @@ export interface RecipeCodec {
  */
 export async function decideStart(
   stageDir: string,
+  runDir: string,
   recipe: Recipe,
   codec: RecipeCodec,
   options: { readonly fresh: boolean; readonly resume: boolean },
@@ -46,53 +54,117 @@ export async function decideStart(
     await clearStage(stageDir);
     return { kind: 'fresh', warnings: [] };
   }
-  const { checkpoint: latest, warnings } = await latestCheckpoint(stageDir);
-  if (!latest) return { kind: 'fresh', warnings };
-  const before = codec.read(join(latest.path, 'recipe.yaml'));
+  const { found, warnings } = await newestOf(stageDir, runDir, recipe);
+  if (!found) return { kind: 'fresh', warnings };
+  const { value: checkpoint, step } = found;
   const { steps } = recipe.stage;
-  const matters = codec
-    .diff(before, recipe)
-    .filter(d => d.matters && !(d.key === 'steps' && options.resume && steps > latest.step));
-  if (matters.length > 0) {
-    const shown = matters.map(d => `${d.key}: ${JSON.stringify(d.before)} became ${JSON.stringify(d.after)}`);
+  const before = codec.read(join(found.path, 'recipe.yaml'));
+  const differences = [
+    ...codec
+      .diff(before, recipe)
+      .filter(d => d.matters && !isDatasetPath(d.key, checkpoint.state.inputs))
+      .filter(d => !(d.key === 'steps' && options.resume && steps > step))
+      .map(d => `${d.key}: ${JSON.stringify(d.before)} became ${JSON.stringify(d.after)}`),
+    ...(await changedInputs(checkpoint.state.inputs, recipe)),
+  ];
+  if (differences.length > 0) {
     throw new GroundError(
       'config',
-      `${stageDir} was trained with another recipe, up to step ${latest.step}: ${shown.join('; ')}`,
+      `${stageDir} was trained with another recipe, up to step ${step}: ${differences.join('; ')}`,
       {
         hint: 'give the same values again to continue, --fresh to start this stage over, or --run NAME for a new run; `steps` alone may grow with --resume',
       },
     );
   }
-  const checkpoint = await loadCheckpoint(latest.path);
   return { kind: checkpoint.state.step >= steps ? 'finished' : 'resume', checkpoint, warnings };
+}
+
+/** The newest whole checkpoint, once those in which only the shared weights are damaged have been healed. */
+async function newestOf(stageDir: string, runDir: string, recipe: Recipe): Promise<Newest<LoadedCheckpoint>> {
+  const newest = await openNewest(stageDir, path => loadCheckpoint(path));
+  const damaged = (await listCheckpoints(stageDir)).filter(({ step }) => step > (newest.found?.step ?? -1));
+  if (damaged.length === 0) return newest;
+  const tree = new Ferret(recipe.model).parameters;
+  const healed = await repairFrozen(stageDir, damaged, () => initialWeights(tree, recipe, runDir)).catch(
+    // What it would be made from is gone or damaged as well: the older checkpoint it is.
+    thrown => {
+      if (thrown instanceof GroundError) return [];
+      throw thrown;
+    },
+  );
+  if (healed.length === 0) return newest;
+  const again = await openNewest(stageDir, path => loadCheckpoint(path));
+  const notes = healed.map(({ path }) => `made the damaged frozen weights of ${path} again`);
+  return { found: again.found, warnings: [...notes, ...again.warnings] };
+}
+
+/** Where a dataset lies is of no interest once its content is known to be the same. */
+function isDatasetPath(key: string, inputs: Inputs | undefined): boolean {
+  return inputs !== undefined && /^data\.\d+\.dataset$/.test(key);
+}
+
+/** What is read besides the recipe and has other content than the run began with. */
+async function changedInputs(before: Inputs | undefined, recipe: Recipe): Promise<string[]> {
+  if (before === undefined) return [];
+  const now = await readInputs(recipe);
+  const tokenizer = now.tokenizer === before.tokenizer ? [] : ['model.tokenizer: the file has other content'];
+  const data = now.data.flatMap((print, i) =>
+    before.data[i] === undefined || before.data[i] === print
+      ? []
+      : [`data.${i}: ${recipe.stage.data[i]?.dataset} has other content`],
+  );
+  return [...tokenizer, ...data];
 }
 
 /** Whether a stage of a run has been trained to its end. */
 export async function isFinished(runDir: string, stage: number): Promise<boolean> {
-  const { checkpoint } = await latestCheckpoint(join(runDir, stageFolder(stage)));
-  if (!checkpoint) return false;
-  const { state } = await loadCheckpoint(checkpoint.path, { optimizer: false });
-  return state.step >= state.steps;
+  const { found } = await openNewest(join(runDir, stageFolder(stage)), async path => {
+    await requireWhole(path);
+    return readSteps(path);
+  });
+  return found !== null && found.value.step >= found.value.steps;
 }
 
 /**
- * The checkpoint that a new stage starts from: `stageN` of the same run, a path, or null for random weights.
- * Throws GroundError('config') when that stage has not been trained.
+ * The weights that a stage begins with: those of the checkpoint that it starts from, or random ones, and copies between
+ * groups. The same each time they are asked for.
  */
-export async function initialCheckpoint(recipe: Recipe, runDir: string): Promise<LoadedCheckpoint | null> {
+export async function initialWeights(
+  tree: ParameterTree,
+  recipe: Recipe,
+  runDir: string,
+): Promise<Map<string, WeightSource>> {
+  const checkpoint = await initialCheckpoint(recipe, runDir);
+  let weights = checkpoint ? readWeights(checkpoint.model) : randomWeights(tree, recipe.stage.seed);
+  for (const { from, to } of recipe.stage.copy) weights = copyGroup(tree, weights, from, to);
+  return weights;
+}
+
+/**
+ * The checkpoint that a new stage starts from: `stageN` of the same run, a path, or null for random weights; `@best` at
+ * its end asks for the best one of a stage. Throws GroundError('config') when that stage has not been trained.
+ */
+async function initialCheckpoint(recipe: Recipe, runDir: string): Promise<LoadedCheckpoint | null> {
   const { from, stage } = recipe.stage;
   if (from === null) return null;
-  const previous = /^stage\d+$/.test(from);
-  const folder = previous ? join(runDir, from) : from;
+  const { place, best } = parseFrom(from);
+  const previous = /^stage\d+$/.test(place);
+  const folder = previous ? join(runDir, place) : place;
   if (previous && !existsSync(folder)) {
     throw new GroundError(
       'config',
-      `stage ${stage} starts from ${from}, which this run has not trained (${folder})`,
+      `stage ${stage} starts from ${place}, which this run has not trained (${folder})`,
       {
-        hint: `train it first (--stage ${from.slice(5)}-${stage}), name a checkpoint (--set from=DIR), or start from random weights (--set from=null)`,
+        hint: `train it first (--stage ${place.slice(5)}-${stage}), name a checkpoint (--set from=DIR), or start from random weights (--set from=null)`,
       },
     );
   }
-  const { path } = await resolveCheckpoint(folder);
-  return loadCheckpoint(path, { optimizer: false });
+  const opened = await openResolved(folder, path => loadCheckpoint(path, { optimizer: false }), { best });
+  return opened.value;
+}
+
+/** `stage1@best` is the best checkpoint of stage 1; without the ending the newest. */
+export function parseFrom(from: string): { readonly place: string; readonly best: boolean } {
+  const best = from.endsWith('@best');
+  return { place: best ? from.slice(0, -'@best'.length) : from, best };
 }

@@ -94,7 +94,7 @@ export class TrainStep {
       gradNorm,
       lr: Object.fromEntries(this.#plan.banks.map((bank, i) => [bank.group, lr[i] ?? 0])),
       tokens,
-      samples: batches.reduce((n, b) => n + b.size, 0),
+      samples: batches.reduce((n, b) => n + b.sampleIds.length, 0),
     };
   }
 

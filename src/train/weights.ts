@@ -1,5 +1,6 @@
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
+import { initialValues } from '../nn/init.ts';
 import type { Parameter, ParameterTree } from '../nn/parameter.ts';
 import type { NamedArray, NamedArraySource } from './checkpoint.ts';
 import type { ParameterBank } from './freeze.ts';
@@ -14,6 +15,46 @@ import type { BankState } from './optimizer.ts';
 export function loadWeights(
   tree: ParameterTree,
   arrays: ReadonlyMap<string, NamedArray>,
+  source: string,
+): void {
+  requireSameModel(tree, arrays, source);
+  for (const p of tree.all) {
+    p.assign(tf.tensor((arrays.get(p.name) as NamedArray).data, [...p.shape], 'float32'));
+  }
+}
+
+/** As `loadWeights`, from values that are made one after the other when their turn comes. */
+export async function takeWeights(
+  tree: ParameterTree,
+  sources: ReadonlyMap<string, WeightSource>,
+  source: string,
+): Promise<void> {
+  requireSameModel(tree, sources, source);
+  for (const p of tree.all) {
+    p.assign(tf.tensor((sources.get(p.name) as WeightSource).data(), [...p.shape], 'float32'));
+  }
+}
+
+/** Values that are made when they are wanted, new ones each time. */
+export interface WeightSource {
+  readonly shape: readonly number[];
+  readonly data: () => Float32Array;
+}
+
+/** Random values for every parameter, each from its own stream (seed, its name). */
+export function randomWeights(tree: ParameterTree, seed: number): Map<string, WeightSource> {
+  return new Map(tree.all.map(p => [p.name, { shape: p.shape, data: () => initialValues(p, seed) }]));
+}
+
+/** Values that were read already. */
+export function readWeights(arrays: ReadonlyMap<string, NamedArray>): Map<string, WeightSource> {
+  // Copied: two tensors on one memory would be one input of a recorded step.
+  return new Map([...arrays].map(([name, { shape, data }]) => [name, { shape, data: () => data.slice() }]));
+}
+
+function requireSameModel(
+  tree: ParameterTree,
+  arrays: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   source: string,
 ): void {
   const missing = tree.all.filter(p => !arrays.has(p.name)).map(p => p.name);
@@ -36,9 +77,6 @@ export function loadWeights(
       { hint: 'use the model.yaml that the checkpoint was trained with, or start a new run (--run NAME)' },
     );
   }
-  for (const p of tree.all) {
-    p.assign(tf.tensor((arrays.get(p.name) as NamedArray).data, [...p.shape], 'float32'));
-  }
 }
 
 function describe(what: string, names: readonly string[]): string {
@@ -47,15 +85,37 @@ function describe(what: string, names: readonly string[]): string {
   return `${what}: ${names.slice(0, 4).join(', ')}${more}`;
 }
 
-/** All parameters by name, each read from the engine only when it is written. */
-export function weightSources(tree: ParameterTree): Map<string, NamedArraySource> {
+/** Parameters by name, each read from the engine only when it is written. */
+export function weightSources(parameters: readonly Parameter[]): Map<string, NamedArraySource> {
   return new Map(
-    tree.all.map(p => [p.name, { shape: p.shape, data: () => p.value.data() as Promise<Float32Array> }]),
+    parameters.map(p => [p.name, { shape: p.shape, data: () => p.value.data() as Promise<Float32Array> }]),
   );
 }
 
-/** The parameters below `to` become copies of those below `from`. Throws when the two do not have the same shapes. */
-export function copyGroup(tree: ParameterTree, from: string, to: string): void {
+/** Values of its own for every tensor, so that training may go on while they are written. */
+export async function snapshot(
+  sources: ReadonlyMap<string, NamedArraySource>,
+): Promise<Map<string, NamedArraySource>> {
+  const copies = new Map<string, NamedArraySource>();
+  for (const [name, { data, ...rest }] of sources) {
+    const values = typeof data === 'function' ? await data() : data;
+    // Copied: the engine hands out its own memory for a tensor that has not been computed with yet.
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
+    copies.set(name, { ...rest, data: bytes });
+  }
+  return copies;
+}
+
+/**
+ * Weights in which the parameters below `to` have the values of those below `from`. Throws GroundError('config') when the
+ * two do not have the same shapes.
+ */
+export function copyGroup(
+  tree: ParameterTree,
+  weights: ReadonlyMap<string, WeightSource>,
+  from: string,
+  to: string,
+): Map<string, WeightSource> {
   const sources = tree.under(from);
   const targets = tree.under(to);
   const tail = (p: Parameter, prefix: string): string => p.name.slice(prefix.length);
@@ -69,6 +129,7 @@ export function copyGroup(tree: ParameterTree, from: string, to: string): void {
       },
     );
   }
+  const copied = new Map(weights);
   for (const target of targets) {
     const source = byTail.get(tail(target, to));
     if (!source || source.shape.join() !== target.shape.join()) {
@@ -79,9 +140,10 @@ export function copyGroup(tree: ParameterTree, from: string, to: string): void {
         { hint: 'both encoders must have the same hidden_size for their projectors to be copied' },
       );
     }
-    // Not tf.clone: the two would share their storage, and a recorded step tells its inputs apart by it.
-    target.assign(tf.tensor(source.value.dataSync(), [...target.shape], 'float32'));
+    const values = weights.get(source.name);
+    if (values) copied.set(target.name, values);
   }
+  return copied;
 }
 
 /** AdamW's moments by parameter name, as a checkpoint keeps them; `moment` picks m or v. */

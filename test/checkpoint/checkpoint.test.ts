@@ -2,8 +2,10 @@ import { cp, mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'n
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { loadCheckpoint, saveCheckpoint, verifyCheckpoint } from '../../src/train/checkpoint.ts';
-import { clearStage, latestCheckpoint, listCheckpoints, resolveCheckpoint } from '../../src/train/rundir.ts';
+import { saveCheckpoint } from '../../src/train/checkpoint.ts';
+import { openNewest, requireWhole, resolveCheckpoint } from '../../src/train/find.ts';
+import { loadCheckpoint, verifyCheckpoint } from '../../src/train/reading.ts';
+import { clearStage, listCheckpoints } from '../../src/train/rundir.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { findPython, runPython } from '../helpers/python.ts';
 import { contentOf } from './content.ts';
@@ -102,11 +104,11 @@ describe('a saved checkpoint', () => {
 
   it('that a later format wrote is refused with advice', async () => {
     const stage = temporaryFolder();
-    const state = Object.assign({}, contentOf(1).state, { format: 2 });
+    const state = Object.assign({}, contentOf(1).state, { format: 3 });
     const { path } = await saveCheckpoint(stage, { ...contentOf(1), state });
     await expect(loadCheckpoint(path)).rejects.toMatchObject({
       code: 'checkpoint',
-      message: expect.stringContaining('has format 2; this ground reads 1'),
+      message: expect.stringContaining('has format 3; this ground reads 2'),
     });
   });
 
@@ -187,11 +189,11 @@ describe('damage', () => {
     await rm(join(stage, 'checkpoint-000040', 'manifest.json'));
     await truncate(join(stage, 'checkpoint-000030', 'optimizer.safetensors'), 100);
     await mkdir(join(stage, 'checkpoint-000050.tmp-999'));
-    const { checkpoint, warnings } = await latestCheckpoint(stage);
-    expect(checkpoint).toEqual({ path: join(stage, 'checkpoint-000020'), step: 20 });
+    const { found, warnings } = await openNewest(stage, requireWhole);
+    expect(found).toMatchObject({ path: join(stage, 'checkpoint-000020'), step: 20 });
     expect(warnings).toEqual([
-      expect.stringContaining('checkpoint-000040: manifest.json is missing'),
-      expect.stringContaining('checkpoint-000030: optimizer.safetensors has 100 bytes instead of'),
+      expect.stringContaining('checkpoint-000040 is damaged: manifest.json is missing'),
+      expect.stringContaining('checkpoint-000030 is damaged: optimizer.safetensors has 100 bytes instead of'),
     ]);
   });
 });

@@ -8,9 +8,11 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { writeFileAtomic } from '../../src/atomic.ts';
 import { Random } from '../../src/random.ts';
-import { loadCheckpoint, saveCheckpoint, verifyCheckpoint } from '../../src/train/checkpoint.ts';
+import { saveCheckpoint } from '../../src/train/checkpoint.ts';
+import { openNewest, requireWhole } from '../../src/train/find.ts';
 import { lockStage } from '../../src/train/lock.ts';
-import { latestCheckpoint, listCheckpoints } from '../../src/train/rundir.ts';
+import { loadCheckpoint, verifyCheckpoint } from '../../src/train/reading.ts';
+import { listCheckpoints } from '../../src/train/rundir.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { contentOf } from './content.ts';
 
@@ -44,7 +46,7 @@ describe('a process killed while it saves', () => {
       await exit;
       expect(printed()).toBeGreaterThan(last);
 
-      const { checkpoint, warnings } = await latestCheckpoint(stage);
+      const { found: checkpoint, warnings } = await openNewest(stage, requireWhole);
       expect(warnings).toEqual([]);
       expect(checkpoint?.step).toBeGreaterThanOrEqual(printed());
       // One more may have appeared whose report was not written any more.
@@ -114,6 +116,6 @@ describe('a full disk', () => {
     });
     expect(await readFile(join(volume, 'notes'), 'utf8')).toBe('old');
     expect(readdirSync(volume).sort()).toEqual(['checkpoint-000001', 'notes']);
-    expect((await latestCheckpoint(volume)).checkpoint?.step).toBe(1);
+    expect((await openNewest(volume, requireWhole)).found?.step).toBe(1);
   });
 });

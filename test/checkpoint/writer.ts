@@ -4,19 +4,19 @@
  */
 import { GroundError } from '../../src/errors.ts';
 import { saveCheckpoint } from '../../src/train/checkpoint.ts';
+import { openNewest, requireWhole } from '../../src/train/find.ts';
 import { lockStage } from '../../src/train/lock.ts';
 import { pruneCheckpoints } from '../../src/train/retention.ts';
-import { latestCheckpoint } from '../../src/train/rundir.ts';
 import { contentOf } from './content.ts';
 
 const [stageDir = '', values = '1000'] = process.argv.slice(2);
 try {
   await lockStage(stageDir);
-  const { checkpoint } = await latestCheckpoint(stageDir);
-  for (let step = (checkpoint?.step ?? 0) + 1; ; step++) {
+  const { found } = await openNewest(stageDir, requireWhole);
+  for (let step = (found?.step ?? 0) + 1; ; step++) {
     await saveCheckpoint(stageDir, contentOf(step, Number(values)));
     process.stdout.write(`${step}\n`);
-    await pruneCheckpoints(stageDir, { keep: 2 });
+    await pruneCheckpoints(stageDir, { policy: { last: 2, best: 0, every: 0, goal: 'max' } });
   }
 } catch (thrown) {
   if (!(thrown instanceof GroundError)) throw thrown;

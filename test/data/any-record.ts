@@ -16,9 +16,9 @@ function partly<T extends object, K extends keyof T>(
   return fc.record(model, { requiredKeys: keys, noNullPrototype: true });
 }
 
-/** A plain object with all keys. */
+/** A plain object with all keys; given any option, fast-check's type takes keys for optional that are always there. */
 function all<T extends object>(model: { [P in keyof T]: fc.Arbitrary<T[P]> }): fc.Arbitrary<T> {
-  return fc.record(model, { noNullPrototype: true });
+  return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
 }
 
 /** 'grapheme' strings are well formed; a lone surrogate has no UTF-8. The mark at the front is not to be lost. */

@@ -4,8 +4,9 @@ import { describe, expect, it } from 'vitest';
 import type { ObjectAnnotation } from '../../src/data/record.ts';
 import { isNamedAlone } from '../../src/data/record.ts';
 import { areaOf, boundsOf, encodeMask, runsOf } from '../../src/data/rle.ts';
-import { type CocoOptions, type CocoReader, readCoco } from '../../src/data/sources/coco.ts';
+import { coco } from '../../src/data/sources/coco.ts';
 import { withPhrases } from '../../src/data/sources/coco-phrases.ts';
+import type { SourceOptions, SourceReader } from '../../src/data/sources/source.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { plainImage } from './sample-records.ts';
 
@@ -20,26 +21,38 @@ interface Files {
   readonly images?: Readonly<Record<string, Uint8Array>>;
 }
 
-/** Writes annotation files and images to a folder; returns what `readCoco` needs. */
-async function written(files: Files): Promise<CocoOptions> {
+/** Writes annotation files and images to a folder; returns what `coco` needs. */
+async function written(files: Files): Promise<SourceOptions> {
   const folder = temporaryFolder();
   const images = join(folder, 'images');
   await mkdir(images);
   for (const [name, bytes] of Object.entries(files.images ?? {})) await writeFile(join(images, name), bytes);
-  const paths: { instances?: string; captions?: string } = {};
+  const inputs: Record<string, string[]> = { images: [images] };
   for (const kind of ['instances', 'captions'] as const) {
     const content = files[kind];
     if (content === undefined) continue;
-    paths[kind] = join(folder, `${kind}.json`);
-    await writeFile(paths[kind], typeof content === 'string' ? content : JSON.stringify(content));
+    const file = join(folder, `${kind}.json`);
+    inputs[kind] = [file];
+    await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content));
   }
-  return { images, ...paths };
+  return { inputs };
 }
 
-async function all(reader: CocoReader) {
+async function all(reader: SourceReader) {
   const records = [];
   for await (const record of reader) records.push(record);
+  await reader.close?.();
   return records;
+}
+
+/** All records that the options give. */
+async function read(options: SourceOptions) {
+  return all(await coco.open(options));
+}
+
+/** The options with other inputs. */
+function withInputs(options: SourceOptions, inputs: Record<string, string[]>): SourceOptions {
+  return { ...options, inputs: { ...options.inputs, ...inputs } };
 }
 
 const image = (id: number, width = 40, height = 30) => ({ id, file_name: `${id}.png`, width, height });
@@ -83,13 +96,13 @@ describe('sound annotations', () => {
         ],
       },
     });
-    const reader = readCoco(options);
+    const reader = await coco.open(options);
     expect(await reader.count()).toBe(3);
     const records = await all(reader);
     expect(records.map(({ id, captions, objects }) => [id, captions.length, objects.length])).toEqual([
-      ['coco-2', 2, 0],
-      ['coco-5', 0, 0],
-      ['coco-9', 0, 2],
+      ['2.png', 2, 0],
+      ['5.png', 0, 0],
+      ['9.png', 0, 2],
     ]);
     expect(records[0]?.captions).toEqual(['Two lines of text.', 'Another.']);
     expect(records[2]).toMatchObject({ width: 40, height: 30, image: png, relations: [] });
@@ -103,12 +116,8 @@ describe('sound annotations', () => {
     expect(dog?.mask && boundsOf(dog.mask)).toMatchObject({ x1: 10, y1: 5, x2: 22 });
     expect(clocks).toMatchObject({ label: 'alarm clock', crowd: true });
     expect(clocks?.mask && runsOf(clocks.mask)).toEqual(runs);
-    expect(reader.report).toEqual({
-      images: 3,
-      objects: 2,
-      crowds: 1,
-      masks: 2,
-      captions: 2,
+    expect(reader.report).toMatchObject({
+      counts: { images: 3, objects: 2, crowds: 1, masks: 2, captions: 2, 'objects listed': 2 },
       skipped: {},
       mended: {},
     });
@@ -128,26 +137,13 @@ describe('sound annotations', () => {
       instances: { images: [image(3), image(1), image(2)], categories: CATEGORIES, annotations },
       captions: { images: [image(1)], annotations: [{ image_id: 1, id: 1, caption: 'a dog' }] },
     });
-    const { captions, ...instancesOnly } = options;
-    const records = await all(readCoco({ ...instancesOnly, limit: 2, masks: false }));
-    expect(records.map(record => record.id)).toEqual(['coco-1', 'coco-2']);
+    const instancesOnly = withInputs(options, { captions: [] });
+    const records = await read({ ...instancesOnly, limit: 2, masks: false });
+    expect(records.map(record => record.id)).toEqual(['1.png', '2.png']);
     expect(records.flatMap(record => record.objects).some(object => object.mask)).toBe(false);
-    const { instances, ...captionsOnly } = options;
-    expect(await all(readCoco(captionsOnly))).toMatchObject([{ captions: ['a dog'], objects: [] }]);
-    await expect(all(readCoco({ images: options.images }))).rejects.toMatchObject({ code: 'usage' });
-    expect([instances, captions].every(file => typeof file === 'string')).toBe(true);
-  });
-
-  it('LVIS images are found by their address', async () => {
-    const options = await written({
-      images: { '4.png': await plainImage(40, 30) },
-      instances: {
-        images: [{ id: 4, coco_url: 'http://images.example/val/4.png', width: 40, height: 30 }],
-        categories: CATEGORIES,
-        annotations: [],
-      },
-    });
-    expect(await all(readCoco(options))).toHaveLength(1);
+    const captionsOnly = withInputs(options, { instances: [] });
+    expect(await read(captionsOnly)).toMatchObject([{ captions: ['a dog'], objects: [] }]);
+    await expect(read(withInputs(captionsOnly, { captions: [] }))).rejects.toMatchObject({ code: 'usage' });
   });
 });
 
@@ -162,7 +158,7 @@ async function annotated(annotations: readonly object[], other: Partial<Files> =
     },
     ...other,
   });
-  const reader = readCoco(options);
+  const reader = await coco.open(options);
   const records = await all(reader);
   return { objects: records[0]?.objects ?? [], report: reader.report };
 }
@@ -252,8 +248,8 @@ describe('broken annotations', () => {
         annotations: [],
       },
     });
-    const reader = readCoco(options);
-    expect((await all(reader)).map(record => record.id)).toEqual(['coco-1']);
+    const reader = await coco.open(options);
+    expect((await all(reader)).map(record => record.id)).toEqual(['1.png']);
     expect(reader.report.skipped).toEqual({
       'image listed twice': 1,
       'image without an id or a file name': 2,
@@ -266,21 +262,27 @@ describe('broken annotations', () => {
   it('a wrong image folder is told, with a file it should hold', async () => {
     const instances = { images: [image(8)], categories: CATEGORIES, annotations: [] };
     const options = await written({ instances });
-    await expect(all(readCoco(options))).rejects.toMatchObject({
+    await expect(read(options)).rejects.toMatchObject({
       code: 'data',
       message: expect.stringContaining('none of the 1 annotated images'),
       hint: expect.stringContaining('8.png'),
     });
-    await expect(all(readCoco({ ...options, images: '/nowhere' }))).rejects.toThrow(/image folder \/nowhere/);
+    await expect(read(withInputs(options, { images: ['/nowhere'] }))).rejects.toThrow(
+      /image folder \/nowhere/,
+    );
   });
 
   it.each([
-    ['no JSON', '{"images": [', /is no JSON/],
-    ['a list', '[]', /no list "images"/],
+    ['no JSON', '{"images": [', /:1:13: the file ends where a value was expected/],
+    ['a list', '[]', /:1:1: expected an object with a list "images"/],
     ['no categories', { images: [], annotations: [] }, /no list "categories"/],
-    ['odd entries', { images: [1], categories: [], annotations: [] }, /no list "images" of objects/],
+    [
+      'odd entries',
+      { images: [1], categories: [], annotations: [] },
+      /:1:12: expected an object in the list "images"/,
+    ],
   ])('%s is no annotation file', async (_, instances, message) => {
-    await expect(all(readCoco(await written({ instances })))).rejects.toThrow(message);
+    await expect(read(await written({ instances }))).rejects.toThrow(message);
   });
 
   it('an instances file is not taken for captions; empty captions are counted', async () => {
@@ -288,14 +290,15 @@ describe('broken annotations', () => {
     const swapped = await written({
       captions: { images, annotations: [{ image_id: 1, bbox: [1, 2, 3, 4] }] },
     });
-    await expect(all(readCoco(swapped))).rejects.toThrow(/no caption/);
+    await expect(read(swapped)).rejects.toThrow(/no caption/);
     const captions = { images, annotations: [{ id: 1, image_id: 1, caption: ' \n' }] };
-    const reader = readCoco(await written({ captions, images: { '1.png': await plainImage(40, 30) } }));
+    const reader = await coco.open(
+      await written({ captions, images: { '1.png': await plainImage(40, 30) } }),
+    );
     expect(await all(reader)).toMatchObject([{ captions: [] }]);
     expect(reader.report.skipped).toEqual({ 'empty caption': 1 });
-    await expect(all(readCoco({ images: '.', captions: '/nowhere.json' }))).rejects.toMatchObject({
-      code: 'io',
-    });
+    const missing = { inputs: { images: ['.'], captions: ['/nowhere.json'] } };
+    await expect(read(missing)).rejects.toMatchObject({ code: 'io' });
   });
 });
 

@@ -149,13 +149,22 @@ describe('a batch', () => {
     expect(low.regions.localWeights.data.every(weight => weight === 0)).toBe(true);
   });
 
-  it('of text has no images, and is not mixed with images', async () => {
+  it('of text has no images; beside images, samples without one have an image of zeros that nothing reads', async () => {
     const text = await samplesOf('scene-text', 2);
     const batch = collate(text, model);
     expect(batch.globalPixels.shape).toEqual([0, 3, 32, 32]);
     expect(batch.regions.count).toBe(0);
     const [pictured] = await samplesOf('caption', 1);
-    expect(() => collate([...text, pictured!], model)).toThrow(/3 samples has 1 images/);
+    const mixed = collate([text[0]!, pictured!, text[1]!], model);
+    expect(mixed.globalPixels.shape).toEqual([3, 3, 32, 32]);
+    const { global, local } = kinds(mixed);
+    const read = [...mixed.source.data].filter(row => row >= global && row < local);
+    expect(read).toEqual(Array.from({ length: layout.globalCount }, (_, i) => global + i));
+    const pixels = 3 * 32 * 32;
+    expect(mixed.globalPixels.data.subarray(0, pixels)).toEqual(
+      collate([pictured!], model).globalPixels.data,
+    );
+    expect(mixed.globalPixels.data.subarray(pixels).every(value => value === 0)).toBe(true);
     expect(() => collate([], model)).toThrow(/0 samples/);
   });
 

@@ -46,11 +46,12 @@ function optionsOf({ tasks = ['rec', 'reg', 'caption'], options, stage, from }: 
   };
 }
 
-async function take(loader: Loader, steps: number): Promise<Omit<StepBatches, 'waitSeconds'>[]> {
+async function take(loader: Loader, steps: number): Promise<Omit<StepBatches, 'waitSeconds' | 'queued'>[]> {
   const out = [];
   for (let i = 0; i < steps; i++) {
-    const { waitSeconds, ...step } = await loader.next();
+    const { waitSeconds, queued, ...step } = await loader.next();
     expect(waitSeconds).toBeGreaterThanOrEqual(0);
+    expect(queued).toBe(0);
     out.push(step);
   }
   return out;

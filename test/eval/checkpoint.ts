@@ -61,7 +61,7 @@ export async function writeCheckpoint(folder: string): Promise<string> {
       firstLoss: 4,
       lastLosses: [3],
     },
-    model: weightSources(model.parameters),
+    model: weightSources(model.parameters.all),
     optimizer: { m: new Map(), v: new Map() },
     recipe: recipeToYaml(recipe),
     modelConfig: recipe.model,

@@ -29,7 +29,7 @@ async function checkpointIn(folder: string, stage: number): Promise<string> {
       firstLoss: null,
       lastLosses: [],
     },
-    model: weightSources(model.parameters),
+    model: weightSources(model.parameters.all),
     optimizer: { m: new Map(), v: new Map() },
     recipe: recipeToYaml(recipe),
     modelConfig: recipe.model,

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { GroundError } from '../../src/errors.ts';
 import { openSafetensors, type TensorEntry, writeSafetensors } from '../../src/models/safetensors.ts';
-import { verifyCheckpoint } from '../../src/train/checkpoint.ts';
+import { verifyCheckpoint } from '../../src/train/reading.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { FIXTURES, folders, importInto, tensorsOf } from './import.ts';
 

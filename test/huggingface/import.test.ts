@@ -6,7 +6,7 @@ import { loadForInference } from '../../src/eval/load.ts';
 import { exportHuggingFace } from '../../src/export/huggingface.ts';
 import { widen } from '../../src/models/dtypes.ts';
 import { openSafetensors } from '../../src/models/safetensors.ts';
-import { verifyCheckpoint } from '../../src/train/checkpoint.ts';
+import { verifyCheckpoint } from '../../src/train/reading.ts';
 import { startTestEngine } from '../helpers/engine.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { encoderError, FIXTURES, folders, importInto, logitsError, tensorsOf } from './import.ts';

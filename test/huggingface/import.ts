@@ -11,8 +11,9 @@ import type { Dtype } from '../../src/models/dtypes.ts';
 import { Llama } from '../../src/models/llama.ts';
 import { openSafetensors } from '../../src/models/safetensors.ts';
 import { ParameterTree } from '../../src/nn/parameter.ts';
-import { loadCheckpoint, type NamedArray } from '../../src/train/checkpoint.ts';
+import type { NamedArray } from '../../src/train/checkpoint.ts';
 import { type ImportFolders, type ImportReport, importHuggingFace } from '../../src/train/import.ts';
+import { loadCheckpoint } from '../../src/train/reading.ts';
 import { loadWeights } from '../../src/train/weights.ts';
 
 export const FIXTURES = 'test/fixtures/huggingface';

@@ -26,7 +26,15 @@ const EVENTS: RunEvent[] = [
   step(9),
   step(10),
   { type: 'scores', step: 10, scores: { accuracy: 0.51234, loss: 1e-7 } },
-  { type: 'checkpoint', step: 10, path: 'runs/tiny/stage2/checkpoint-000010', seconds: 0.25 },
+  {
+    type: 'checkpoint',
+    step: 10,
+    path: 'runs/tiny/stage2/checkpoint-000010',
+    seconds: 0.25,
+    bytes: 9,
+    pauseSeconds: 0,
+    waitSeconds: 0,
+  },
   { type: 'text', step: 10, tag: 'answer', text: 'not for the console' },
   { type: 'end', step: 10, firstLoss: 3, lastLoss: 0.3, seconds: 3661, scores: {} },
 ];

@@ -43,7 +43,15 @@ export function eventsOf(steps: number, from = 0): RunEvent[] {
     events.push({ type: 'scores', step: n, scores: { accuracy: n / 10 } });
     events.push({ type: 'text', step: n, tag: 'answer', text: `step ${n}` });
     events.push({ type: 'image', step: n, tag: 'probe', png: PNG, width: 1, height: 1 });
-    events.push({ type: 'checkpoint', step: n, path: `stage2/checkpoint-${n}`, seconds: 0.5 });
+    events.push({
+      type: 'checkpoint',
+      step: n,
+      path: `stage2/checkpoint-${n}`,
+      seconds: 0.5,
+      bytes: 9,
+      pauseSeconds: 0,
+      waitSeconds: 0,
+    });
   }
   events.push({
     type: 'end',

@@ -1,196 +1,145 @@
-/** The annotation files of COCO and its kin (LVIS, Objects365): read, looked over, and put in order by image. */
-import { readFile, stat } from 'node:fs/promises';
-import { ioError } from '../../atomic.ts';
-import { GroundError, messageOf } from '../../errors.ts';
+/** The annotation files of COCO and its kin (LVIS, Objects365): read as streams and grouped by image. */
+import { GroundError } from '../../errors.ts';
+import { type Labels, labelsOf } from './coco-labels.ts';
+import type { Group, Groups, Key } from './group.ts';
+import { type JsonTarget, streamJson } from './json-stream.ts';
+import { note, type SourceReport, tally } from './source.ts';
 
-/** An image as the annotation files describe it. */
-export interface CocoImage {
-  readonly id: number;
-  /** Name inside the image folder. */
+export interface CocoFiles {
+  readonly instances: readonly string[];
+  readonly captions: readonly string[];
+  readonly panoptic: readonly string[];
+}
+
+/** An annotation file and its categories; what it says is known by its number. */
+export interface CocoFile {
   readonly file: string;
-  /** Null where the file does not tell. */
-  readonly width: number | null;
-  readonly height: number | null;
+  readonly kind: keyof CocoFiles;
+  readonly labels: Labels;
 }
 
-/** An annotation of an object, its fields still unchecked. */
-export interface CocoInstance {
-  readonly label: string;
-  readonly bbox: unknown;
-  readonly segmentation: unknown;
-  readonly crowd: boolean;
+export type Json = Readonly<Record<string, unknown>>;
+
+/** An entry of a file's lists. */
+export interface CocoEntry {
+  readonly from: CocoFile;
+  readonly value: Json;
 }
 
-/** What is known of each image, by its id. */
-export interface CocoIndex {
-  /** By ascending id. */
-  readonly images: readonly CocoImage[];
-  readonly instances: ReadonlyMap<number, readonly CocoInstance[]>;
-  readonly captions: ReadonlyMap<number, readonly string[]>;
+/** All that the files say about one image. */
+export interface CocoGroup {
+  readonly key: Key;
+  readonly images: readonly CocoEntry[];
+  readonly annotations: readonly CocoEntry[];
 }
 
-/** Counts one more thing that was left out, or mended, for a reason. */
-export type Tally = (reason: string) => void;
-
-type Json = Readonly<Record<string, unknown>>;
-
-/** V8 cannot hold a longer text; the file would have to be read as a stream. */
-const MAX_FILE_BYTES = 2 ** 29 - 2 ** 20;
+/** Which list an entry is of, in the lowest bit of its tag; the rest is the number of the file. */
+const [IMAGE, ANNOTATION] = [0, 1];
 
 /**
- * Reads one or both annotation files. Throws `data` where a file is no COCO file at all, and `usage` where none is given;
- * single annotations that make no sense are left out and tallied.
+ * Reads all files into `groups` by image id; returns the files by their numbers. Entries that have no place there are
+ * left out and noted. Throws `usage` where no file is given and `data` where one is of another kind.
  */
 export async function readCocoFiles(
-  files: { readonly instances?: string | undefined; readonly captions?: string | undefined },
-  skipped: Tally,
-): Promise<CocoIndex> {
-  if (files.instances === undefined && files.captions === undefined) {
-    throw new GroundError('usage', 'no annotation file was given', {
-      hint: 'pass --instances FILE, --captions FILE, or both',
-    });
-  }
-  const images = new Map<number, CocoImage>();
-  const instances = new Map<number, CocoInstance[]>();
-  const captions = new Map<number, string[]>();
-  if (files.instances !== undefined) {
-    const json = await readJson(files.instances);
-    addImages(images, listOf(json, 'images', files.instances), skipped);
-    const labels = labelsOf(listOf(json, 'categories', files.instances));
-    const seen = new Set<unknown>();
-    for (const annotation of listOf(json, 'annotations', files.instances)) {
-      const id = imageIdOf(annotation, images, seen, skipped);
-      if (id === null) continue;
-      const label = labels.get(annotation.category_id);
-      if (label === undefined) skipped('object of an unknown category');
-      else append(instances, id, instanceOf(annotation, label));
+  files: CocoFiles,
+  groups: Groups,
+  report: SourceReport,
+): Promise<CocoFile[]> {
+  const read: CocoFile[] = [];
+  for (const kind of ['instances', 'captions', 'panoptic'] as const) {
+    for (const file of files[kind]) {
+      const number = read.length;
+      read.push({ file, kind, labels: await readFile(file, kind, number, groups, report) });
     }
   }
-  if (files.captions !== undefined) {
-    const json = await readJson(files.captions);
-    addImages(images, listOf(json, 'images', files.captions), skipped);
-    const seen = new Set<unknown>();
-    for (const annotation of listOf(json, 'annotations', files.captions)) {
-      if (typeof annotation.caption !== 'string') {
-        throw new GroundError('data', `${files.captions}: an annotation has no caption`, {
-          hint: 'this looks like another kind of annotation file; object annotations go to --instances',
-        });
-      }
-      const id = imageIdOf(annotation, images, seen, skipped);
-      if (id === null) continue;
-      // Captions are people's typing: stray line breaks and double blanks are no content.
-      const caption = annotation.caption.replace(/\s+/g, ' ').trim();
-      if (caption === '') skipped('empty caption');
-      else append(captions, id, caption);
-    }
-  }
-  return { images: [...images.values()].sort((a, b) => a.id - b.id), instances, captions };
-}
-
-function addImages(images: Map<number, CocoImage>, entries: readonly Json[], skipped: Tally): void {
-  const own = new Set<number>();
-  for (const entry of entries) {
-    const file = fileNameOf(entry);
-    if (typeof entry.id !== 'number' || !Number.isSafeInteger(entry.id) || file === null) {
-      skipped('image without an id or a file name');
-    } else if (own.has(entry.id)) {
-      skipped('image listed twice');
-    } else {
-      own.add(entry.id);
-      // The other annotation file lists the same images again.
-      if (images.has(entry.id)) continue;
-      images.set(entry.id, {
-        id: entry.id,
-        file,
-        width: typeof entry.width === 'number' ? entry.width : null,
-        height: typeof entry.height === 'number' ? entry.height : null,
-      });
-    }
-  }
-}
-
-/** LVIS names images by their address alone. A name that leads out of the image folder is none. */
-function fileNameOf(entry: Json): string | null {
-  const name = typeof entry.file_name === 'string' ? entry.file_name : baseName(entry.coco_url);
-  if (name === null || name === '' || name.startsWith('/') || name.split(/[\\/]/).includes('..')) return null;
-  return name;
-}
-
-function baseName(address: unknown): string | null {
-  return typeof address === 'string' ? (address.split('/').at(-1) ?? null) : null;
-}
-
-function imageIdOf(
-  annotation: Json,
-  images: ReadonlyMap<number, CocoImage>,
-  seen: Set<unknown>,
-  skipped: Tally,
-): number | null {
-  const { id, image_id: imageId } = annotation;
-  if (typeof imageId !== 'number' || !images.has(imageId)) {
-    skipped('annotation of an unknown image');
-    return null;
-  }
-  if (id !== undefined && seen.has(id)) {
-    skipped('annotation listed twice');
-    return null;
-  }
-  seen.add(id);
-  return imageId;
-}
-
-function labelsOf(categories: readonly Json[]): Map<unknown, string> {
-  const labels = new Map<unknown, string>();
-  for (const { id, name } of categories) {
-    if (typeof name === 'string' && name.trim() !== '') labels.set(id, name.replaceAll('_', ' ').trim());
-  }
-  return labels;
-}
-
-function instanceOf(annotation: Json, label: string): CocoInstance {
-  const { bbox, segmentation, iscrowd } = annotation;
-  return { label, bbox, segmentation, crowd: iscrowd === 1 || iscrowd === true };
-}
-
-function append<V>(map: Map<number, V[]>, key: number, value: V): void {
-  const list = map.get(key);
-  if (list) list.push(value);
-  else map.set(key, [value]);
-}
-
-async function readJson(file: string): Promise<unknown> {
-  const text = await stat(file)
-    .then(({ size }) => {
-      if (size <= MAX_FILE_BYTES) return readFile(file, 'utf8');
-      throw new GroundError(
-        'data',
-        `${file} has ${size} bytes; files above ${MAX_FILE_BYTES} are not read yet`,
-        {
-          hint: 'split it by images into several files and build one dataset from each',
-        },
-      );
-    })
-    .catch(thrown => {
-      throw ioError(thrown, 'read', file);
-    });
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new GroundError('data', `${file} is no JSON: ${messageOf(cause)}`, {
-      hint: 'was the file copied completely?',
-      cause,
-    });
-  }
-}
-
-function listOf(json: unknown, key: string, file: string): readonly Json[] {
-  const list = isObject(json) ? json[key] : undefined;
-  if (Array.isArray(list) && list.every(isObject)) return list;
-  throw new GroundError('data', `${file} has no list "${key}" of objects`, {
-    hint: 'COCO annotation files have the lists images, annotations and (for objects) categories',
+  if (read.length > 0) return read;
+  throw new GroundError('usage', 'no annotation file was given', {
+    hint: 'pass --instances FILE, --captions FILE, or both',
   });
 }
 
-function isObject(value: unknown): value is Json {
+/** What the files say about the image of a group. */
+export function cocoGroup({ key, entries }: Group, files: readonly CocoFile[]): CocoGroup {
+  const of = (list: number) =>
+    entries.flatMap(({ tag, value }) => {
+      const from = files[tag >>> 1];
+      return (tag & 1) === list && from && isObject(value) ? [{ from, value }] : [];
+    });
+  return { key, images: of(IMAGE), annotations: of(ANNOTATION) };
+}
+
+async function readFile(
+  file: string,
+  kind: CocoFile['kind'],
+  number: number,
+  groups: Groups,
+  report: SourceReport,
+): Promise<Labels> {
+  const targets: JsonTarget[] = [{ path: ['images'] }, { path: ['annotations'] }];
+  if (kind !== 'captions') targets.push({ path: ['categories'] });
+  const categories: unknown[] = [];
+  for await (const { value, text, target, line, column } of streamJson(file, targets)) {
+    const place = `${file}:${line}:${column}`;
+    if (!isObject(value)) {
+      throw new GroundError(
+        'data',
+        `${place}: expected an object in the list "${targets[target]?.path[0]}"`,
+        {
+          hint: 'COCO annotation files have the lists images, annotations and (for objects) categories',
+        },
+      );
+    }
+    if (target === 2) {
+      categories.push(value);
+      continue;
+    }
+    if (target === ANNOTATION) checkKind(value, kind, place);
+    const key = target === IMAGE ? imageKey(value.id) : imageKey(value.image_id);
+    tally(report.counts, LISTED[target === IMAGE ? 'image' : kind]);
+    if (key === null) {
+      const what = target === IMAGE ? 'image without an id or a file name' : 'annotation of an unknown image';
+      note(report, 'skipped', what, place);
+      continue;
+    }
+    await groups.add(key, text, 2 * number + target);
+  }
+  return labelsOf(categories);
+}
+
+/** What the files list, before anything is left out: what the rest of a report adds up to. */
+const LISTED = {
+  image: 'images listed',
+  instances: 'objects listed',
+  captions: 'captions listed',
+  panoptic: 'panoptic masks listed',
+};
+
+/** Throws `data` where an annotation belongs to another kind of file. */
+function checkKind(annotation: Json, kind: CocoFile['kind'], place: string): void {
+  if (kind === 'captions' && typeof annotation.caption !== 'string') {
+    throw new GroundError('data', `${place}: an annotation has no caption`, {
+      hint: 'this looks like another kind of annotation file; object annotations go to --instances',
+    });
+  }
+  if (kind === 'panoptic' && !Array.isArray(annotation.segments_info)) {
+    throw new GroundError('data', `${place}: an annotation has no segments_info`, {
+      hint: 'this looks like another kind of annotation file; object annotations go to --instances',
+    });
+  }
+  if (kind === 'instances' && Array.isArray(annotation.segments_info)) {
+    throw new GroundError('data', `${place}: an annotation has segments_info`, {
+      hint: 'this is a panoptic file: pass it with --panoptic, and its masks with --panoptic-masks',
+    });
+  }
+}
+
+/** An image's id: a whole number (also where a file has it in quotes), or any other text. */
+function imageKey(id: unknown): Key | null {
+  if (typeof id === 'number') return Number.isSafeInteger(id) ? id : null;
+  if (typeof id !== 'string' || id === '') return null;
+  return /^(?:0|[1-9]\d{0,14})$/.test(id) ? Number(id) : id;
+}
+
+export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -4,7 +4,17 @@ import type { PixelBox, Size } from '../box.ts';
 import { rleFromPolygons } from '../polygon.ts';
 import type { ObjectAnnotation } from '../record.ts';
 import { areaOf, boundsOf, type Rle, rleFromRuns } from '../rle.ts';
-import type { CocoInstance, Tally } from './coco-json.ts';
+
+/** An annotation of an object, its fields still unchecked. */
+export interface CocoInstance {
+  readonly label: string;
+  readonly bbox: unknown;
+  readonly segmentation: unknown;
+  readonly crowd: boolean;
+}
+
+/** Counts one more thing that was left out, or mended, for a reason. */
+export type Tally = (reason: string) => void;
 
 /** Sums of two-digit decimals miss the image's edge by less than this; that is no error worth a warning. */
 const ROUNDING = 0.011;

@@ -5,6 +5,7 @@
 import { GroundError } from '../../errors.ts';
 import type { Size } from '../box.ts';
 import type { ImageRecord } from '../record.ts';
+import { Groups } from './group.ts';
 import { type ImageFile, type ImageProblem, readImageFile, requireFolder } from './image-file.ts';
 import { imageIdOf } from './image-id.ts';
 import {
@@ -32,6 +33,8 @@ export interface Entry<T> {
 export type RecordContent = Partial<Omit<ImageRecord, 'id' | 'image' | 'path' | 'width' | 'height'>>;
 
 export interface EntryFormat<T> {
+  /** Whether an entry is but a part of what is known of its image: a missing image is one loss then, not one an entry. */
+  readonly partial?: boolean;
   /** All entries of all files. What can be refused without the image is noted and left out. */
   entries(report: SourceReport): AsyncIterable<Entry<T>>;
   /**
@@ -42,8 +45,7 @@ export interface EntryFormat<T> {
 }
 
 /**
- * Reads entries and images (from the folder of the input `images`) into records, one an image, in the order in which the
- * files first name them. Throws `io` where a file or the folder cannot be read, `data` where a file is no JSON or not one
+ * Reads entries and images (from the folder of the input `images`) into records, one an image, by ascending id. Throws `io` where a file or the folder cannot be read, `data` where a file is no JSON or not one
  * record comes of it.
  */
 export function readEntries<T>(options: SourceOptions, format: EntryFormat<T>): SourceReader {
@@ -55,23 +57,31 @@ class EntryReader<T> implements SourceReader {
   readonly #options: SourceOptions;
   readonly #format: EntryFormat<T>;
   readonly #limit: number;
-  #grouping: Promise<Map<string, Entry<T>[]>> | undefined;
+  readonly #groups: Groups;
+  #reading: Promise<void> | undefined;
 
   constructor(options: SourceOptions, format: EntryFormat<T>) {
     this.#options = options;
     this.#format = format;
+    this.#groups = new Groups(options.spill);
     this.#limit = options.limit ?? Number.POSITIVE_INFINITY;
   }
 
   async count(): Promise<number> {
-    return Math.min(this.#limit, (await this.#groups()).size);
+    await this.#read();
+    return Math.min(this.#limit, this.#groups.keys);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<ImageRecord> {
     let records = 0;
-    for (const [id, entries] of await this.#groups()) {
+    await this.#read();
+    for await (const { key, entries } of this.#groups) {
       if (records >= this.#limit) break;
-      const record = await this.#recordOf(id, entries);
+      // Written below, by `#readAll`.
+      const record = await this.#recordOf(
+        String(key),
+        entries.map(({ value }) => value as Entry<T>),
+      );
       if (!record) continue;
       countContent(record, this.report);
       records++;
@@ -80,15 +90,18 @@ class EntryReader<T> implements SourceReader {
     if (records === 0) throw nothingUsable(this.report, this.#options);
   }
 
-  #groups(): Promise<Map<string, Entry<T>[]>> {
-    this.#grouping ??= this.#group();
-    return this.#grouping;
+  async close(): Promise<void> {
+    await this.#groups.close();
   }
 
-  async #group(): Promise<Map<string, Entry<T>[]>> {
+  #read(): Promise<void> {
+    this.#reading ??= this.#readAll();
+    return this.#reading;
+  }
+
+  async #readAll(): Promise<void> {
     const folder = inputOf(this.#options, 'images');
     if (folder !== undefined) await requireFolder(folder);
-    const groups = new Map<string, Entry<T>[]>();
     for await (const entry of this.#format.entries(this.report)) {
       const [name] = entry.images;
       if (entry.images.some(leadsAway)) {
@@ -96,17 +109,15 @@ class EntryReader<T> implements SourceReader {
         continue;
       }
       const id = entry.id ?? imageIdOf(name ?? entry.place);
-      const group = groups.get(id);
-      if (group) group.push(entry);
-      else groups.set(id, [entry]);
+      await this.#groups.add(id, JSON.stringify(entry));
     }
-    return groups;
   }
 
   async #recordOf(id: string, entries: readonly Entry<T>[]): Promise<ImageRecord | null> {
     const file = await this.#imageOf(entries);
     if (typeof file === 'string') {
-      for (const { place } of entries) note(this.report, 'skipped', file, place);
+      const lost = this.#format.partial ? entries.slice(0, 1) : entries;
+      for (const { place } of lost) note(this.report, 'skipped', file, place);
       return null;
     }
     const content = this.#format.contentOf(entries, file, this.report);
@@ -150,10 +161,10 @@ function countContent(record: ImageRecord, { counts }: SourceReport): void {
       if (piece.kind === 'region') tally(counts, 'regions');
     }
   }
-  const { objects, captions, relations } = record;
-  for (const [name, list] of Object.entries({ objects, captions, relations })) {
-    if (list.length > 0) tally(counts, name, list.length);
-  }
+  const { objects, captions, relations, regions = [], spans = [] } = record;
+  const masks = objects.filter(({ mask }) => mask);
+  const lists = { objects, masks, captions, relations, spans, 'described regions': regions };
+  for (const [name, list] of Object.entries(lists)) if (list.length > 0) tally(counts, name, list.length);
 }
 
 function nothingUsable({ skipped, examples }: SourceReport, options: SourceOptions): GroundError {

@@ -1,6 +1,7 @@
 /** What every annotation format gives: how it is called, which files it wants, and a stream of records with a report. */
 import { GroundError } from '../../errors.ts';
 import type { ImageRecord } from '../record.ts';
+import type { GroupOptions } from './group.ts';
 
 /** One thing a format is built from, and the flag that names it: `--annotations FILE`. */
 export interface SourceInput {
@@ -27,6 +28,8 @@ export interface SourceOptions {
   readonly split?: string | undefined;
   /** Records name the image's absolute path and leave `image` empty instead of holding the file. */
   readonly link?: boolean | undefined;
+  /** How much memory grouping may take, and where what does not fit goes. */
+  readonly spill?: GroupOptions | undefined;
 }
 
 /** What became of the annotations; complete once all records have been taken. */

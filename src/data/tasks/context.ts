@@ -1,6 +1,7 @@
 import { Random } from '../../random.ts';
 import type { Conversation, Region } from '../conversation.ts';
 import type { Annotations } from '../record.ts';
+import type { LabelStatistics } from './statistics.ts';
 
 /** What a task may depend on besides the record. */
 export interface TaskContext {
@@ -14,6 +15,8 @@ export interface TaskContext {
   readonly groundingPrompt: string;
   /** Labels of the dataset: wrong options and things to count that are not there. */
   readonly labels: readonly string[];
+  /** How often labels of the dataset are seen together; absent: nothing is known of that. */
+  readonly statistics?: LabelStatistics;
   /** `literal` takes the first phrasing of every template, the paper's (for scoring); `varied` draws one. */
   readonly phrasing: 'varied' | 'literal';
   /** How users point; drawn for each turn where absent. */

@@ -1,4 +1,5 @@
 import { textPiece } from '../conversation.ts';
+import { absentLabels } from './absence.ts';
 import type { Task } from './context.ts';
 import { countBy, pluralOf } from './objects.ts';
 import { phrase } from './template.ts';
@@ -14,10 +15,12 @@ export const COUNT_QUESTIONS = [
   'Tell me how many {things} are visible.',
 ] as const;
 
-/** Label to number, in digits. One question in five is about a label of the dataset that the image lacks. */
+/** Label to number, in digits. One question in five is about a label that the image lacks. */
 export const count: Task = (record, context, random) => {
   const counts = countBy(record.objects.map(object => object.label));
-  const absent = context.labels.filter(label => !counts.has(label));
+  const absent = record.absent
+    ? absentLabels(record, context)
+    : context.labels.filter(label => !counts.has(label));
   // A crowd is one annotation of nobody knows how many.
   const crowded = new Set(record.objects.filter(object => object.crowd).map(object => object.label));
   const countable = [...counts.keys()].filter(label => !crowded.has(label));

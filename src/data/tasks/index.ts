@@ -7,8 +7,12 @@ import { type Task, type TaskContext, taskRandom } from './context.ts';
 import { count } from './count.ts';
 import { denseDetection } from './dense-detection.ts';
 import { denseReferring } from './dense-referring.ts';
+import { groundedCaption } from './grounded-caption.ts';
+import { groundedCount } from './grounded-count.ts';
 import type { TaskName } from './names.ts';
+import { negatives } from './negatives.ts';
 import { ocr } from './ocr.ts';
+import { phraseGrounding } from './phrase-grounding.ts';
 import { rec } from './rec.ts';
 import { reg } from './reg.ts';
 import { relation } from './relation.ts';
@@ -30,6 +34,10 @@ const TASKS: Readonly<Record<ConversationTask, Task>> = {
   relation,
   count,
   ocr,
+  'grounded-caption': groundedCaption,
+  'phrase-grounding': phraseGrounding,
+  negatives,
+  'grounded-count': groundedCount,
   conversation,
   'text-conversation': textConversation,
   vqa,

@@ -14,6 +14,10 @@ export const TASK_NAMES = [
   'relation',
   'count',
   'ocr',
+  'grounded-caption', // a caption with the boxes of all it names
+  'phrase-grounding', // phrases of a caption to all their boxes
+  'negatives', // what is asked for is not there
+  'grounded-count', // label to number and boxes
   'conversation', // a chat that was annotated, about an image
   'text-conversation', // one without an image
   'vqa', // annotated questions with short answers

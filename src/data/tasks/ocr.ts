@@ -10,12 +10,20 @@ export const READ_REGION_QUESTIONS = [
   'Read the text in {location}.',
   'Which digit is in {location}?',
   'What does the text {location} say?',
+  'What text is in {location}?',
+  'Which text can be seen in {location}?',
+  'Name the text in {location}.',
+  'Give the text of the region {location}.',
 ] as const;
 export const READ_ALL_QUESTIONS = [
   'Read all text in the image.',
   'What text is in the image?',
   'Which digits are in the image?',
   'List the text of the image.',
+  'What is written in the image?',
+  'Which text can be seen in the image?',
+  'Give all text of the image.',
+  'Please list all visible text.',
 ] as const;
 
 /** Written digits: what stands in a region, and all of the image's with their boxes in raster order. */

@@ -29,11 +29,13 @@ export const relation: Task = (record, context, random) => {
   const unique = new Set(uniquelyNamed(record.objects));
   const fits = countBy(relations.map(related));
   const predicates = countBy(relations.map(({ subject, object }) => `${subject} ${object}`));
+  // A crowd stands somewhere too, and nobody has said where.
+  const hasCrowd = record.objects.some(object => object.crowd);
   const rounds = asked.flatMap((stated): Round[] => {
     const subject = record.objects[stated.subject];
     const object = record.objects[stated.object];
-    if (!subject || !object) return [];
-    const single = unique.has(object) && fits.get(related(stated)) === 1;
+    if (!subject || !object || subject.crowd || object.crowd) return [];
+    const single = !hasCrowd && unique.has(object) && fits.get(related(stated)) === 1;
     if (single && random.next() < 0.5) {
       const slots = { predicate: stated.predicate, object: object.phrase };
       return [

@@ -1,0 +1,119 @@
+/** Parquet files, a row group or a part of one at a time. */
+import { type FileHandle, open } from 'node:fs/promises';
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  type RowGroup,
+} from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
+import { ioError } from '../../atomic.ts';
+import { GroundError } from '../../errors.ts';
+import { brokenTable, plainInteger, type Table, type TableRow } from './table.ts';
+
+/** Rows that together take about so much are read at once, where a file has an index of its pages. */
+const WINDOW_BYTES = 64 * 2 ** 20;
+/** A row group without an index is read whole, up to this. */
+const MAX_GROUP_BYTES = 2 ** 30;
+
+/**
+ * Opens a file. All encodings, and the codecs snappy, gzip, zstd, brotli and lz4, are read. Memory while reading: twice
+ * the wanted columns of the largest row group, or of 64 MB of it where the file has page indexes. Throws `io`, and `data`
+ * where the file is no Parquet.
+ */
+export async function openParquet(file: string): Promise<Table> {
+  const metadata = await withFile(file, buffer => parquetMetadataAsync(buffer));
+  return {
+    file,
+    rows: Number(metadata.num_rows),
+    columns: topColumns(metadata),
+    metadata: new Map((metadata.key_value_metadata ?? []).map(({ key, value = '' }) => [key, value])),
+    async *read(columns) {
+      let start = 0;
+      for (const group of metadata.row_groups) {
+        const rows = Number(group.num_rows);
+        const window = windowOf(group, columns, file);
+        for (let at = 0; at < rows; at += window) {
+          const range = { rowStart: start + at, rowEnd: start + Math.min(rows, at + window) };
+          yield* await withFile(file, buffer =>
+            parquetReadObjects({
+              file: buffer,
+              metadata,
+              columns: [...columns],
+              compressors,
+              utf8: false,
+              useOffsetIndex: true,
+              ...range,
+            }),
+          ).then(found => found.map(row => plain(row) as TableRow));
+        }
+        start += rows;
+      }
+    },
+  };
+}
+
+/** How many rows of a group to read at once. */
+function windowOf(group: RowGroup, columns: readonly string[], file: string): number {
+  const rows = Number(group.num_rows);
+  const chunks = group.columns.filter(({ meta_data: meta }) =>
+    columns.includes(meta?.path_in_schema[0] ?? ''),
+  );
+  const bytes = chunks.reduce((sum, { meta_data: meta }) => sum + Number(meta?.total_uncompressed_size), 0);
+  if (bytes <= WINDOW_BYTES) return rows;
+  if (chunks.every(chunk => chunk.offset_index_offset !== undefined)) {
+    return Math.max(1, Math.floor((rows * WINDOW_BYTES) / bytes));
+  }
+  if (bytes <= MAX_GROUP_BYTES) return rows;
+  throw new GroundError(
+    'data',
+    `${file} has a row group of ${bytes} bytes in ${rows} rows, which would have to be read as one`,
+    { hint: 'write it again with smaller row groups: pyarrow.parquet.write_table(..., row_group_size=500)' },
+  );
+}
+
+function topColumns({ schema }: FileMetaData): string[] {
+  const names: string[] = [];
+  const [root] = schema;
+  for (let i = 1; names.length < (root?.num_children ?? 0) && i < schema.length; ) {
+    names.push(schema[i]?.name ?? '');
+    // Past the whole branch below this column.
+    for (let open = 1; open > 0; i++) open += (schema[i]?.num_children ?? 0) - 1;
+  }
+  return names;
+}
+
+async function withFile<T>(file: string, work: (buffer: AsyncBuffer) => Promise<T>): Promise<T> {
+  const handle = await open(file, 'r').catch(thrown => {
+    throw ioError(thrown, 'read', file);
+  });
+  try {
+    return await work(await bufferOf(handle));
+  } catch (thrown) {
+    throw brokenTable(file, 'Parquet', thrown);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function bufferOf(handle: FileHandle): Promise<AsyncBuffer> {
+  const { size } = await handle.stat();
+  return {
+    byteLength: size,
+    async slice(start, end = size) {
+      const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - start));
+      const { bytesRead } = await handle.read(bytes, 0, bytes.length, start);
+      if (bytesRead < bytes.length) throw new Error(`it ends at byte ${start + bytesRead}`);
+      return bytes.buffer;
+    },
+  };
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return plainInteger(value);
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value ?? null;
+  if (Array.isArray(value)) return value.map(plain);
+  if (ArrayBuffer.isView(value) || value instanceof Date) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]));
+}

@@ -1,0 +1,236 @@
+/** What a running stage holds open, and what of it a checkpoint keeps. */
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { type Loader, type LoaderPosition, openLoader } from '../data/loader.ts';
+import { tokenizerCompanions } from '../data/tokenizer-files.ts';
+import type { Ferret } from '../models/ferret.ts';
+import type { ModuleSummary, RunEvent, RunListener } from '../telemetry/events.ts';
+import {
+  type CheckpointContent,
+  type FrozenFile,
+  type Inputs,
+  type Json,
+  type Metric,
+  requireSpace,
+  trySaving,
+} from './checkpoint.ts';
+import { bestScore } from './find.ts';
+import { planTraining, type TrainingPlan } from './freeze.ts';
+import { adoptFrozen, isUnchanged, writeFrozen } from './frozen.ts';
+import { readInputs } from './inputs.ts';
+import type { StageOptions } from './loop.ts';
+import type { StageRecipe } from './recipe.ts';
+import { retentionPolicy } from './retention.ts';
+import { Saving } from './saving.ts';
+import type { Start } from './start.ts';
+import { TrainStep } from './step.ts';
+import { bankStates, momentSources, snapshot, weightSources } from './weights.ts';
+import { openWriter } from './writer.ts';
+
+/** What grows while a stage runs; all of it is in the checkpoints. */
+export interface Progress {
+  step: number;
+  samples: number;
+  tokens: number;
+  firstLoss: number | null;
+  lastLosses: number[];
+  loader: LoaderPosition | undefined;
+}
+
+/** Everything a running stage holds open. */
+export interface Session {
+  readonly options: StageOptions;
+  readonly stageDir: string;
+  readonly model: Ferret;
+  readonly plan: TrainingPlan;
+  readonly trainStep: TrainStep;
+  readonly loader: Loader;
+  readonly listener: RunListener;
+  readonly progress: Progress;
+  readonly saving: Saving;
+  readonly inputs: Inputs;
+  /** Where the weights that do not train lie; written again should somebody touch it. */
+  frozen: FrozenFile | null;
+  /** The best score by the stage's metric so far. */
+  best: number | null;
+}
+
+/** A stage that could be saved if there were a first step. */
+export interface Prepared {
+  readonly model: Ferret;
+  readonly stageDir: string;
+  readonly plan: TrainingPlan;
+  readonly frozen: FrozenFile | null;
+}
+
+/**
+ * Finds out before any work is done whether it can be saved: room for a checkpoint, a small trial of all that saving
+ * does, and the weights that do not train, written. Throws GroundError('io').
+ */
+export async function prepareSaving(
+  model: Ferret,
+  stageDir: string,
+  start: Start,
+  stage: StageRecipe,
+): Promise<Prepared> {
+  const plan = planTraining(model.parameters, stage, model.unused);
+  const names = plan.frozen.map(p => p.name);
+  const shared = start.kind === 'fresh' ? null : start.checkpoint.frozen;
+  const adopted = shared !== null && sameNames(shared.tensors, names);
+  const trained = plan.banks.flatMap(bank => bank.parameters).reduce((n, p) => n + p.size, 0);
+  const still = plan.frozen.reduce((n, p) => n + p.size, 0);
+  await requireSpace(stageDir, 4 * (3 * trained + (adopted ? 0 : still)));
+  await trySaving(stageDir);
+  if (names.length === 0) return { model, stageDir, plan, frozen: null };
+  const frozen = adopted
+    ? await adoptFrozen(stageDir, shared)
+    : await writeFrozen(stageDir, weightSources(plan.frozen));
+  return { model, stageDir, plan, frozen };
+}
+
+/** Opens the data, the optimizer and whoever listens, at the place where the stage stands. */
+export async function openSession(prepared: Prepared, start: Start, options: StageOptions): Promise<Session> {
+  const { model: modelConfig, stage } = options.recipe;
+  const { model, plan, stageDir } = prepared;
+  const progress = progressOf(start);
+  const inputs = await readInputs(options.recipe);
+  const metric = metricOf(stage);
+  const best = metric ? await bestScore(stageDir, metric) : null;
+  const loader = await openLoader({
+    model: modelConfig,
+    stage,
+    workers: options.workers,
+    ...(progress.loader ? { position: progress.loader } : {}),
+  });
+  const trainStep = new TrainStep(model, plan, stage);
+  if (start.kind !== 'fresh' && start.checkpoint.optimizer) {
+    trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
+  }
+  const listener = await options.listeners(stageDir, progress.step);
+  const policy = retentionPolicy(stage.checkpoint);
+  const last = start.kind === 'fresh' ? '' : start.checkpoint.path;
+  const saving = new Saving(
+    { stageDir, writer: openWriter(options.workers > 0), listener, policy, metric },
+    last,
+  );
+  return { ...prepared, options, trainStep, loader, listener, progress, saving, inputs, best };
+}
+
+/** Ends everything, a save that is being written first. */
+export async function closeSession({ saving, loader, trainStep, listener }: Session): Promise<void> {
+  await saving.close();
+  await loader.close();
+  trainStep.dispose();
+  await listener.close();
+}
+
+/** The score by which checkpoints of a stage are compared; undefined where its recipe names none. */
+export function metricOf({ checkpoint }: StageRecipe): Metric | undefined {
+  const { metric: score, goal = 'max' } = checkpoint;
+  return score === undefined ? undefined : { score, goal };
+}
+
+/**
+ * What a checkpoint of this moment holds, copied out of the engine.
+ *
+ * @param scores of this very step, where it was scored
+ */
+export async function takeContent(
+  session: Session,
+  scores: Readonly<Record<string, number>> | undefined,
+): Promise<CheckpointContent> {
+  const { options, stageDir, plan, trainStep, progress, inputs } = session;
+  const { recipe, codec } = options;
+  if (session.frozen && !(await isUnchanged(session.frozen))) {
+    session.frozen = await writeFrozen(stageDir, weightSources(plan.frozen));
+  }
+  const metric = metricOf(recipe.stage);
+  return {
+    state: {
+      stage: recipe.stage.stage,
+      stageName: recipe.stage.name,
+      step: progress.step,
+      steps: recipe.stage.steps,
+      samples: progress.samples,
+      tokens: progress.tokens,
+      updates: progress.step,
+      // Every random stream is named by this seed, a purpose and an id: there is no other state of chance.
+      seeds: { stage: recipe.stage.seed },
+      loader: (progress.loader ?? null) as Json,
+      firstLoss: progress.firstLoss,
+      lastLosses: [...progress.lastLosses],
+      ...(scores === undefined ? {} : { scores }),
+      ...(metric === undefined ? {} : { metric }),
+      inputs,
+      version: VERSION,
+    },
+    model: await snapshot(weightSources(plan.banks.flatMap(bank => bank.parameters))),
+    optimizer: {
+      m: await snapshot(momentSources(plan.banks, trainStep.moments, 'm')),
+      v: await snapshot(momentSources(plan.banks, trainStep.moments, 'v')),
+    },
+    ...(session.frozen ? { frozen: session.frozen } : {}),
+    recipe: codec.write(recipe),
+    modelConfig: recipe.model,
+    tokenizer: new Uint8Array(await readFile(recipe.model.tokenizer)),
+    companions: await tokenizerCompanions(recipe.model.tokenizer),
+  };
+}
+
+const { version: VERSION }: { version: string } = createRequire(import.meta.url)('../../package.json');
+
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  const names = new Set(a);
+  return a.length === b.length && b.every(name => names.has(name));
+}
+
+function progressOf(start: Start): Progress {
+  if (start.kind === 'fresh') {
+    return { step: 0, samples: 0, tokens: 0, firstLoss: null, lastLosses: [], loader: undefined };
+  }
+  const { state } = start.checkpoint;
+  return {
+    step: state.step,
+    samples: state.samples,
+    tokens: state.tokens,
+    firstLoss: state.firstLoss,
+    lastLosses: [...state.lastLosses],
+    // Written by the loader of the same stage: saveCheckpoint keeps it as it was given.
+    loader: state.loader as unknown as LoaderPosition,
+  };
+}
+
+/** The first event of a stage. */
+export function startEvent(
+  { run, engine, recipe }: StageOptions,
+  modules: readonly ModuleSummary[],
+  start: Start,
+  step: number,
+): RunEvent {
+  const { stage } = recipe;
+  return {
+    type: 'start',
+    run,
+    stage: stage.stage,
+    stageName: stage.name,
+    engine,
+    step,
+    steps: stage.steps,
+    resumedFrom: start.kind === 'fresh' ? null : start.checkpoint.path,
+    modules,
+    hparams: {
+      stage: stage.stage,
+      train: stage.train.join(' '),
+      lr: typeof stage.lr === 'number' ? stage.lr : JSON.stringify(stage.lr),
+      weight_decay: stage.optimizer.weight_decay,
+      clip_norm: stage.optimizer.clip_norm,
+      schedule: stage.schedule.kind,
+      warmup: stage.schedule.warmup,
+      samples: stage.batch.samples,
+      accumulate: stage.batch.accumulate,
+      steps: stage.steps,
+      seed: stage.seed,
+      views: stage.views,
+    },
+  };
+}
