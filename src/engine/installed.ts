@@ -46,7 +46,7 @@ export function nativeSourceDir(): string {
 /** The sources that make a difference to the compiled addon, sorted. */
 export function nativeSources(dir = nativeSourceDir()): string[] {
   return readdirSync(dir)
-    .filter(name => /\.(cc|h|gyp)$/.test(name))
+    .filter(name => /\.(cc|h|inc|gyp)$/.test(name))
     .sort();
 }
 

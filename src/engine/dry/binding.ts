@@ -50,6 +50,8 @@ export class DryBinding implements Binding {
   /** Calls of recorded functions, in order. */
   readonly calls: DryCallOfFunction[] = [];
   readonly eagerOnly: boolean;
+  /** Those of the engine that will run what is written down here. */
+  readonly fusedOps: string | null;
   readonly #outside: Binding | undefined;
   readonly #tensors = new Map<number, DryTensor>();
   readonly #adopted = new Map<number, DryTensor>();
@@ -60,6 +62,7 @@ export class DryBinding implements Binding {
   constructor({ outside, eagerOnly = false }: DryBindingOptions = {}) {
     this.#outside = outside;
     this.eagerOnly = eagerOnly;
+    this.fusedOps = outside?.fusedOps ?? null;
   }
 
   /** Bytes of all tensors alive. */

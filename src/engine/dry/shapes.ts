@@ -187,6 +187,62 @@ const tile: Infer = call => {
   );
 };
 
+/** Outputs with the shapes of these inputs, in float32. */
+const likeInputs =
+  (...of: readonly number[]): Infer =>
+  call =>
+    of.map(index => ({ shape: input(call, index).shape, dtype: DTYPE.float }));
+
+/** Outputs with the shapes of inputs, then a number for each row of input `rows`. */
+const withRows =
+  (rows: number, times: number, ...of: readonly number[]): Infer =>
+  call => [
+    ...likeInputs(...of)(call),
+    ...Array.from({ length: times }, () => ({
+      shape: [dim(input(call, rows).shape, 0)],
+      dtype: DTYPE.float,
+    })),
+  ];
+
+const nativeAttention: Infer = call => {
+  const [batch, heads] = ['batch', 'heads'].map(name => Number(attribute(call, name)));
+  const { shape } = input(call, 0);
+  const lse = [(batch ?? 1) * (heads ?? 1), dim(shape, 0) / (batch ?? 1)];
+  return [
+    { shape, dtype: DTYPE.float },
+    { shape: lse, dtype: DTYPE.float },
+  ];
+};
+
+const nativeCrossEntropy: Infer = call => {
+  const gradients = Number(attribute(call, 'gradients'));
+  const whole = (index: number, least: number): DryTensor => ({
+    shape: gradients >= least ? input(call, index).shape : [0, 0],
+    dtype: DTYPE.float,
+  });
+  return [{ shape: input(call, 3).shape, dtype: DTYPE.float }, whole(0, 1), whole(1, 2)];
+};
+
+/** The fused ops of the addon (src/engine/native/ops_*.inc). */
+const NATIVE_RULES: readonly (readonly [string, Infer])[] = [
+  ['GroundAttention', nativeAttention],
+  ['GroundAttentionGradient', likeInputs(1, 2, 3)],
+  ['GroundGelu', likeInputs(0)],
+  ['GroundGeluGradient', likeInputs(1, 2)],
+  ['GroundLayerNorm', withRows(0, 2, 0)],
+  ['GroundLayerNormGradient', likeInputs(1, 2, 2)],
+  ['GroundLinearCrossEntropy', nativeCrossEntropy],
+  ['GroundRmsNorm', withRows(0, 1, 0)],
+  ['GroundRmsNormGradient', likeInputs(1, 2)],
+  ['GroundRotary', likeInputs(0)],
+  [
+    'GroundSumRows',
+    call => one([Number(attribute(call, 'count')), dim(input(call, 0).shape, 1)], DTYPE.float),
+  ],
+  ['GroundSwiGlu', likeInputs(0)],
+  ['GroundSwiGluGradient', likeInputs(0, 0)],
+];
+
 /** For each op of TensorFlow that our models reach through tfjs. */
 const RULES: ReadonlyMap<string, Infer> = new Map([
   ...[
@@ -222,4 +278,5 @@ const RULES: ReadonlyMap<string, Infer> = new Map([
   ['Tile', tile],
   ['Transpose', transpose],
   ['UnsortedSegmentSum', segmentSum],
+  ...NATIVE_RULES,
 ]);

@@ -9,6 +9,9 @@
 #include "functions.h"
 #include "session.h"
 #include "tensors.h"
+#ifdef GROUND_FUSED
+#include "simd.h"
+#endif
 
 namespace ground {
 namespace {
@@ -110,6 +113,11 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("gpuName", Napi::Function::New(env, OnGpuName));
   exports.Set("getNumOfTensors", Napi::Function::New(env, OnGetNumOfTensors));
   exports.Set("TF_Version", TF_Version());
+#ifdef GROUND_FUSED
+  exports.Set("fusedOps", simd().name);
+#else
+  exports.Set("fusedOps", env.Null());
+#endif
 
   const struct {
     const char* name;

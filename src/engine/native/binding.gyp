@@ -35,8 +35,8 @@
           'libraries': ["-Wl,-rpath,'$$ORIGIN/lib'"],
         }],
         ['fused==1', {
-          'sources': ['ops_attention.cc', 'ops_norm.cc', 'ops_pointwise.cc', 'ops_training.cc'],
-          'defines': ['EIGEN_MAX_ALIGN_BYTES=64'],
+          'sources': ['ops.cc'],
+          'defines': ['GROUND_FUSED', 'EIGEN_MAX_ALIGN_BYTES=64'],
           # TensorFlow's headers warn by the hundred.
           'cflags': ['-isystem', 'deps/include'],
           'dependencies': ['ground_simd_base'],

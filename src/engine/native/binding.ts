@@ -37,6 +37,8 @@ export interface Binding {
   isUsingGpuDevice(): boolean;
   /** Whether functions must not be recorded; absent from the addon. */
   readonly eagerOnly?: boolean;
+  /** The instruction set of the fused ops ("avx512"), or null where the addon was compiled without them. */
+  readonly fusedOps: string | null;
 
   readonly TF_FLOAT: number;
   readonly TF_INT32: number;
