@@ -4,6 +4,7 @@ import type { ScenePreset } from '../data/sources/scene-options.ts';
 import { GroundError } from '../errors.ts';
 import { registerDataBuild } from './data-build.ts';
 import { registerDataExport } from './data-export.ts';
+import { registerDataMerge } from './data-merge.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
 import { type CommonOptions, outputFile, withCommon } from './options.ts';
 import { createOutput } from './output.ts';
@@ -56,6 +57,7 @@ export function register(program: Command): void {
   ).action(synth);
 
   registerDataBuild(data);
+  registerDataMerge(data);
 
   withCommon(
     data.command('validate').description('check every shard and every row').argument('<dir>', 'the dataset'),
