@@ -39,7 +39,13 @@ export const flickr30kEntities: SourceFormat = {
       required: false,
       help: 'final_flickr_mergedGT_test.json and its like, instead of --entities',
     },
-    { flag: 'images', what: 'folder', required: true, help: 'folder of the images (flickr30k-images)' },
+    {
+      flag: 'images',
+      what: 'folder',
+      required: true,
+      many: true,
+      help: 'folder of the images (flickr30k-images)',
+    },
   ],
   async open(options) {
     checkInputs(flickr30kEntities, options);
