@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { openDataset } from '../../../src/data/dataset.ts';
 import { SOURCES } from '../../../src/data/sources/index.ts';
@@ -8,7 +8,17 @@ import { temporaryFolder } from '../../helpers/folder.ts';
 import { plainImage } from '../sample-records.ts';
 
 const docs = readFileSync(join(import.meta.dirname, '../../../docs/data.md'), 'utf8');
-const IMAGES = ['street.png', 'yard.png', '000000000009.jpg', '0054c91397f2fe05.jpg', '2354786.jpg'];
+const IMAGES = [
+  'street.png',
+  'yard.png',
+  '000000000009.jpg',
+  '0054c91397f2fe05.jpg',
+  '2354786.jpg',
+  '36979.jpg',
+];
+
+/** Folders that commands name, beside those of datasets. */
+const FOLDERS: ReadonlySet<string> = new Set(['images', 'entities']);
 
 /** The section about a format, up to the next heading. */
 function sectionOf(name: string): string {
@@ -21,10 +31,9 @@ function sectionOf(name: string): string {
 function exampleOf(name: string): { files: Map<string, string>; command: string[] } {
   const section = sectionOf(name);
   const files = new Map(
-    [...section.matchAll(/`([\w.-]+\.jsonl?)`[^\n]*:\n\n```json\n([\s\S]*?)```/g)].map(([, file, text]) => [
-      file!,
-      text!,
-    ]),
+    [...section.matchAll(/`([\w./-]+\.(?:jsonl?|txt|xml))`[^\n]*:\n\n```\w+\n([\s\S]*?)```/g)].map(
+      ([, file, text]) => [file!, text!],
+    ),
   );
   const command = /```sh\nground (.*)\n```/.exec(section)?.[1]?.split(' ') ?? [];
   return { files, command };
@@ -43,6 +52,9 @@ describe('docs/data.md: the example', () => {
     ['vqa', 1, { images: 1, conversations: 1, rounds: 1 }],
     ['textvqa', 1, { images: 1, conversations: 1, rounds: 1 }],
     ['gqa', 1, { images: 1, conversations: 1, rounds: 1 }],
+    ['refcoco', 1, { images: 1, objects: 2, masks: 1, refs: 1, expressions: 2 }],
+    ['flickr30k-entities', 1, { images: 1, captions: 1, phrases: 3, spans: 2, objects: 2 }],
+    ['visual-genome', 1, { images: 1, objects: 2, attributes: 2, relations: 1, 'described regions': 1 }],
     ['pope', 1, { images: 1, conversations: 1, rounds: 2 }],
     [
       'jsonl',
@@ -66,11 +78,14 @@ describe('docs/data.md: the example', () => {
     const { files, command } = exampleOf(name);
     expect(files.size).toBeGreaterThan(0);
     const folder = temporaryFolder();
-    for (const [file, text] of files) writeFileSync(join(folder, file), text);
+    for (const [file, text] of files) {
+      mkdirSync(dirname(join(folder, file)), { recursive: true });
+      writeFileSync(join(folder, file), text);
+    }
     mkdirSync(join(folder, 'images'));
     for (const [file, bytes] of png) writeFileSync(join(folder, 'images', file), bytes);
     const paths = command.map(word =>
-      files.has(word) || word === 'images' || word.startsWith('data/') ? join(folder, word) : word,
+      files.has(word) || FOLDERS.has(word) || word.startsWith('data/') ? join(folder, word) : word,
     );
     const { code, stdout, stderr } = await ground(...paths, '--json');
     expect(code, stderr).toBe(0);
@@ -80,8 +95,19 @@ describe('docs/data.md: the example', () => {
     await dataset.close();
   });
 
-  it('stands for every format of conversations and questions', () => {
-    for (const name of ['llava', 'ferret', 'vqa', 'textvqa', 'gqa', 'pope', 'jsonl']) {
+  it('stands for every format of objects and conversations', () => {
+    for (const name of [
+      'refcoco',
+      'flickr30k-entities',
+      'visual-genome',
+      'llava',
+      'ferret',
+      'vqa',
+      'textvqa',
+      'gqa',
+      'pope',
+      'jsonl',
+    ]) {
       const format = SOURCES.find(source => source.name === name);
       for (const { flag, required } of format?.inputs ?? []) {
         // Optional flags are explained where they are of use to somebody.
