@@ -5,6 +5,7 @@ import { GroundError } from '../errors.ts';
 import { registerDataBuild } from './data-build.ts';
 import { registerDataExport } from './data-export.ts';
 import { registerDataMerge } from './data-merge.ts';
+import { registerDataSynthesize } from './data-synthesize.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
 import { type CommonOptions, outputFile, withCommon } from './options.ts';
 import { createOutput } from './output.ts';
@@ -30,7 +31,7 @@ interface PreviewFlags extends CommonOptions {
   readonly seed?: string;
 }
 
-/** Adds `ground data synth`, `build`, `validate`, `inspect`, `preview` and `export`. */
+/** Adds `ground data synth`, `build`, `synthesize`, `validate`, `inspect`, `preview` and `export`. */
 export function register(program: Command): void {
   const data = program.command('data').description('make datasets, and look at them');
 
@@ -57,6 +58,7 @@ export function register(program: Command): void {
   ).action(synth);
 
   registerDataBuild(data);
+  registerDataSynthesize(data);
   registerDataMerge(data);
 
   withCommon(
