@@ -47,6 +47,8 @@ beforeAll(async () => {
 
 describe('docs/data.md: the example', () => {
   it.each([
+    ['coco', 1, { images: 1, objects: 1, masks: 1, captions: 1 }],
+    ['lvis', 1, { images: 1, objects: 2, masks: 2, crowds: 1, 'absent labels': 1 }],
     ['llava', 2, { images: 1, texts: 1, conversations: 2, rounds: 3 }],
     ['ferret', 1, { images: 1, conversations: 1, rounds: 1, regions: 1, boxes: 2 }],
     ['vqa', 1, { images: 1, conversations: 1, rounds: 1 }],
@@ -97,6 +99,8 @@ describe('docs/data.md: the example', () => {
 
   it('stands for every format of objects and conversations', () => {
     for (const name of [
+      'coco',
+      'lvis',
       'refcoco',
       'flickr30k-entities',
       'visual-genome',
