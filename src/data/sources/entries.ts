@@ -4,7 +4,7 @@
  */
 import { GroundError } from '../../errors.ts';
 import type { Size } from '../box.ts';
-import type { ImageRecord } from '../record.ts';
+import { type ImageRecord, isTextAlone } from '../record.ts';
 import { Groups } from './group.ts';
 import { type ImageFile, type ImageProblem, readImageFile, requireFolder } from './image-file.ts';
 import { imageIdOf } from './image-id.ts';
@@ -156,7 +156,7 @@ function leadsAway(name: string): boolean {
 }
 
 function countContent(record: ImageRecord, { counts }: SourceReport): void {
-  tally(counts, record.width > 0 ? 'images' : 'texts');
+  tally(counts, isTextAlone(record) ? 'texts' : 'images');
   for (const { rounds } of record.conversations ?? []) {
     tally(counts, 'conversations');
     tally(counts, 'rounds', rounds.length);
