@@ -19,10 +19,12 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import { describe, expect, it } from 'vitest';
 import { openDataset } from '../../src/data/dataset.ts';
 import type { ImageRecord } from '../../src/data/record.ts';
+import { encodeMask } from '../../src/data/rle.ts';
 import { writeShards } from '../../src/data/shards.ts';
+import { jsonl } from '../../src/data/sources/jsonl.ts';
 import type { SourceOptions, SourceReport } from '../../src/data/sources/source.ts';
 import { arrow, parquet } from '../../src/data/sources/tables.ts';
-import { type ExportFormat, exportDataset } from '../../src/data/tables/export.ts';
+import { exportDataset } from '../../src/data/tables/export.ts';
 import { openParquet } from '../../src/data/tables/read-parquet.ts';
 import { writeArrow } from '../../src/data/tables/write-arrow.ts';
 import { writeParquet } from '../../src/data/tables/write-parquet.ts';
@@ -31,12 +33,9 @@ import { anyRecord, fullRecord, textOnly } from './any-record.ts';
 import { fakeRecord, plainImage } from './sample-records.ts';
 
 const FORMATS = { parquet, arrow };
+type TableFormat = keyof typeof FORMATS;
 
-async function exported(
-  records: readonly ImageRecord[],
-  format: ExportFormat,
-  root: string,
-): Promise<string> {
+async function exported(records: readonly ImageRecord[], format: TableFormat, root: string): Promise<string> {
   const dir = join(root, 'set');
   await writeShards(records, dir, {
     source: {},
@@ -57,7 +56,7 @@ async function* each<T>(items: readonly T[]): AsyncGenerator<T> {
 }
 
 async function built(
-  format: ExportFormat,
+  format: TableFormat,
   inputs: SourceOptions['inputs'],
   more: Omit<SourceOptions, 'inputs'> = {},
 ): Promise<{ records: ImageRecord[]; report: SourceReport; count: number }> {
@@ -174,6 +173,51 @@ describe('writing Parquet', () => {
     const { records: back } = await built('parquet', { files: [file] });
     expect(back.map(record => record.id)).toEqual(Array.from({ length: 40 }, (_, i) => `record-${i}`));
     expect(back[39] && Buffer.compare(back[39].image, fakeRecord(39, 2 ** 20).image)).toBe(0);
+  });
+});
+
+describe('JSON Lines', () => {
+  it('an export built again gives the same records', async () => {
+    const root = temporaryFolder();
+    const [png, jpeg] = [await plainImage(64, 48), await plainImage(64, 48, 'jpeg')];
+    const mask = encodeMask({ width: 64, height: 48, data: new Uint8Array(64 * 48).fill(1, 100, 900) });
+    const masked = JSON.parse(JSON.stringify(fullRecord), (key, value) => (key === 'mask' ? mask : value));
+    const conversations = masked.conversations.filter(
+      ({ rounds }: { rounds: unknown[] }) => rounds.length > 0,
+    );
+    const first: ImageRecord = {
+      ...masked,
+      image: png,
+      conversations,
+      objects: masked.objects.slice(0, 1),
+      spans: [{ caption: 0, start: 2, end: 5, objects: [0] }],
+      relations: [],
+    };
+    const plain: ImageRecord = {
+      id: 'a/b.jpg',
+      image: jpeg,
+      width: 64,
+      height: 48,
+      captions: ['x'],
+      objects: [],
+      relations: [],
+    };
+    const records = [first, plain, textOnly];
+    const dir = join(root, 'set');
+    await writeShards(records, dir, { source: {}, builder: 'test' });
+    const dataset = await openDataset(dir);
+    const out = join(root, 'out');
+    await exportDataset(dataset, out, 'jsonl');
+    await expect(exportDataset(dataset, out, 'jsonl')).rejects.toThrow(/out is not empty/);
+    await dataset.close();
+    expect(await readdir(join(out, 'images/00000'))).toEqual(['00000000.png', '00000001.jpg']);
+    const reader = await jsonl.open({ inputs: { annotations: [join(out, 'records.jsonl')] } });
+    const back: ImageRecord[] = [];
+    for await (const record of reader) back.push(record);
+    await reader.close?.();
+    const byId = (all: readonly ImageRecord[]) => Object.fromEntries(all.map(record => [record.id, record]));
+    expect(byId(back)).toEqual(byId(records));
+    expect(reader.report).toMatchObject({ skipped: {}, mended: {} });
   });
 });
 
