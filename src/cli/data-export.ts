@@ -15,12 +15,14 @@ export function registerDataExport(data: Command): void {
   withCommon(
     data
       .command('export')
-      .description('write a dataset as one file for other tools')
+      .description('write a dataset as a file or folder for other tools')
       .argument('<dir>', 'the dataset')
       .addOption(
-        new Option('--to <format>', 'kind of file').choices(['parquet', 'arrow']).makeOptionMandatory(),
+        new Option('--to <format>', 'kind of file; jsonl is a folder with the images beside it')
+          .choices(['parquet', 'arrow', 'jsonl'])
+          .makeOptionMandatory(),
       )
-      .requiredOption('--out <file>', 'file to write'),
+      .requiredOption('--out <path>', 'file to write, or folder for jsonl'),
   ).action(exportData);
 }
 
@@ -29,7 +31,7 @@ async function exportData(dir: string, flags: ExportFlags): Promise<void> {
     import('../data/tables/export.ts'),
     import('../data/dataset.ts'),
   ]);
-  const file = outputFile('--out', flags.out);
+  const file = flags.to === 'jsonl' ? resolve(flags.out) : outputFile('--out', flags.out);
   const out = createOutput(flags);
   const dataset = await openDataset(dir);
   try {

@@ -42,6 +42,13 @@ export function parseWhole(flag: string, text: string, low: number): number {
   return value;
 }
 
+/** A number from 0 to 1. */
+export function parseShare(flag: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 1)) throw bad(flag, text, 'a number from 0 to 1');
+  return value;
+}
+
 function bad(flag: string, value: string, wanted: string): GroundError {
   return new GroundError('usage', `${flag} "${value}" makes no sense`, { hint: `it must be ${wanted}` });
 }

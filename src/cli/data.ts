@@ -4,6 +4,8 @@ import type { ScenePreset } from '../data/sources/scene-options.ts';
 import { GroundError } from '../errors.ts';
 import { registerDataBuild } from './data-build.ts';
 import { registerDataExport } from './data-export.ts';
+import { registerDataMerge } from './data-merge.ts';
+import { registerDataSynthesize } from './data-synthesize.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
 import { type CommonOptions, outputFile, withCommon } from './options.ts';
 import { createOutput } from './output.ts';
@@ -29,7 +31,7 @@ interface PreviewFlags extends CommonOptions {
   readonly seed?: string;
 }
 
-/** Adds `ground data synth`, `build`, `validate`, `inspect`, `preview` and `export`. */
+/** Adds `ground data synth`, `build`, `synthesize`, `validate`, `inspect`, `preview` and `export`. */
 export function register(program: Command): void {
   const data = program.command('data').description('make datasets, and look at them');
 
@@ -56,6 +58,8 @@ export function register(program: Command): void {
   ).action(synth);
 
   registerDataBuild(data);
+  registerDataSynthesize(data);
+  registerDataMerge(data);
 
   withCommon(
     data.command('validate').description('check every shard and every row').argument('<dir>', 'the dataset'),

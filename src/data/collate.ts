@@ -6,7 +6,7 @@ import { GroundError } from '../errors.ts';
 import type { ConversationBatch, Floats, Ints, RegionGeometry } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { bucketSize } from './buckets.ts';
-import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, normaliseInto, type Views } from './image.ts';
+import type { Views } from './image.ts';
 import {
   localCentresOf,
   mergedOrder,
@@ -15,6 +15,7 @@ import {
   tileCountOf,
   visualTokens,
 } from './maps.ts';
+import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, normaliseInto } from './normalise.ts';
 import type { Sample } from './sample.ts';
 
 export interface CollateOptions {

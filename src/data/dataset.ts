@@ -43,6 +43,8 @@ export interface OpenDatasetOptions {
   readonly openShards?: number;
   /** False to open a dataset with damaged shards, whose rows then fail one by one; true by default. */
   readonly checkSizes?: boolean;
+  /** False to leave linked images on their disk: `image` is then empty and `path` says where it is; true by default. */
+  readonly readLinks?: boolean;
 }
 
 const DEFAULT_CACHED_BATCHES = 16;
@@ -75,6 +77,7 @@ export async function openDataset(dir: string, options: OpenDatasetOptions = {})
   async function withImage(record: ImageRecord, place: Place): Promise<ImageRecord> {
     if (record.path === undefined) return record;
     const path = resolveLink(dir, record.path);
+    if (options.readLinks === false) return { ...record, path };
     try {
       return { ...record, path, image: record.image.length > 0 ? record.image : await readLink(path) };
     } catch (thrown) {

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { GroundError } from '../errors.ts';
 import type { Size } from './box.ts';
-import { CLIP_NORMALISATION, type Normalisation } from './image.ts';
+import { CLIP_NORMALISATION, type Normalisation } from './normalise.ts';
 import { type FilterName, type Rgb, resize } from './resample.ts';
 
 /** What a processor does to an image, in this order. */

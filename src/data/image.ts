@@ -1,6 +1,6 @@
 /**
  * Encoded files to the views a model sees: a global view and, where asked for, the tiles of a grid. Views stay 8-bit
- * (a quarter of the memory, and cacheable); `normaliseInto` turns them into the encoder's floats at the very end.
+ * (a quarter of the memory, and cacheable); normalise.ts turns them into the encoder's floats at the very end.
  */
 import { GroundError, messageOf } from '../errors.ts';
 import type { ImageConfig } from '../models/config.ts';
@@ -33,22 +33,6 @@ export interface Views {
   readonly tiles: Uint8Array;
   readonly localPlacement: Placement;
 }
-
-export interface Normalisation {
-  readonly mean: readonly [number, number, number];
-  readonly std: readonly [number, number, number];
-}
-
-/** OpenAI CLIP's, for the global view. */
-export const CLIP_NORMALISATION: Normalisation = {
-  mean: [0.48145466, 0.4578275, 0.40821073],
-  std: [0.26862954, 0.26130258, 0.27577711],
-};
-/** ImageNet's, which DINOv2 uses, for tiles. */
-export const IMAGENET_NORMALISATION: Normalisation = {
-  mean: [0.485, 0.456, 0.406],
-  std: [0.229, 0.224, 0.225],
-};
 
 /**
  * The pixels of a JPEG, PNG or WebP as 8-bit RGB, as Pillow's convert('RGB') gives them: alpha is dropped (not
@@ -184,65 +168,6 @@ export function paint(
     data.set(row, ((y + placement.top) * canvas.width + placement.left) * 3);
   }
   return { ...canvas, data };
-}
-
-/**
- * Writes (pixel / 255 - mean) / std of [n, 3, side, side] 8-bit planes into `out` at `offset`; returns the offset
- * behind what was written.
- */
-export function normaliseInto(
-  out: Float32Array,
-  offset: number,
-  planes: Uint8Array,
-  pixels: number,
-  normalisation: Normalisation,
-): number {
-  const { narrow, wide } = tablesOf(normalisation);
-  // Two pixels at a time, where there are enough to fill the larger tables' share of the processor's cache.
-  const paired = planes.length >= PAIRED_FROM && [planes.byteOffset, pixels, offset].every(n => n % 2 === 0);
-  for (let start = 0, plane = 0; start < planes.length; start += pixels, plane++) {
-    if (paired && out.byteOffset % 8 === 0) {
-      const pairs = new Uint16Array(planes.buffer, planes.byteOffset + start, pixels / 2);
-      const both = new Float64Array(out.buffer, out.byteOffset + (offset + start) * 4, pixels / 2);
-      const table = wide()[plane % 3]!;
-      for (let i = 0; i < pairs.length; i++) both[i] = table[pairs[i]!]!;
-    } else {
-      const table = narrow[plane % 3]!;
-      const from = planes.subarray(start, start + pixels);
-      for (let i = 0, o = offset + start; i < from.length; i++, o++) out[o] = table[from[i]!]!;
-    }
-  }
-  return offset + planes.length;
-}
-
-/** Bytes of planes from which on pairs of pixels are looked up. */
-const PAIRED_FROM = 2 ** 18;
-
-interface LevelTables {
-  /** Value of each level, by channel. */
-  readonly narrow: readonly Float32Array[];
-  /** Two values side by side, for each two levels as one 16-bit number; no two of them make a NaN that could change. */
-  readonly wide: () => readonly Float64Array[];
-}
-
-const tables = new WeakMap<Normalisation, LevelTables>();
-
-function tablesOf(normalisation: Normalisation): LevelTables {
-  const known = tables.get(normalisation);
-  if (known) return known;
-  const { mean, std } = normalisation;
-  const narrow = mean.map((m, c) => Float32Array.from({ length: 256 }, (_, v) => (v / 255 - m) / std[c]!));
-  let paired: readonly Float64Array[] | undefined;
-  const wide = (): readonly Float64Array[] => {
-    paired ??= narrow.map(table => {
-      const levels = new Uint8Array(Uint16Array.from({ length: 2 ** 16 }, (_, pair) => pair).buffer);
-      return new Float64Array(Float32Array.from(levels, level => table[level]!).buffer);
-    });
-    return paired;
-  };
-  const made = { narrow, wide };
-  tables.set(normalisation, made);
-  return made;
 }
 
 function toRgb(data: Uint8Array, channels: number): Uint8Array {

@@ -85,6 +85,11 @@ export interface ImageRecord {
   readonly absent?: readonly string[];
 }
 
+/** Whether a record is a conversation without an image; it then has neither size nor bytes. */
+export function isTextAlone({ width, height }: Pick<ImageRecord, 'width' | 'height'>): boolean {
+  return width === 0 && height === 0;
+}
+
 /** All that is known of an image, without its bytes: what a task reads. */
 export type Annotations = Omit<ImageRecord, 'image'>;
 

@@ -8,7 +8,7 @@ import { boxProblem, type PixelBox } from './box.ts';
 import { checkSize, openDataset } from './dataset.ts';
 import { inOrder } from './in-order.ts';
 import { MANIFEST_FILE, readManifest, type ShardEntry } from './manifest.ts';
-import type { ImageRecord, ObjectAnnotation, Relation } from './record.ts';
+import { type ImageRecord, isTextAlone, type ObjectAnnotation, type Relation } from './record.ts';
 import { boundsOf, boxIou } from './rle.ts';
 import { hex } from './shards.ts';
 
@@ -139,7 +139,9 @@ function ofShard(shard: ShardEntry, problem: string): Problem {
   };
 }
 
-async function problemOfImage({ image, width, height }: ImageRecord): Promise<string | null> {
+async function problemOfImage(record: ImageRecord): Promise<string | null> {
+  const { image, width, height, conversations = [] } = record;
+  if (isTextAlone(record) && image.length === 0 && conversations.length > 0) return null;
   try {
     const { info } = await sharp(image, { failOn: 'error' }).raw().toBuffer({ resolveWithObject: true });
     if (info.width === width && info.height === height) return null;

@@ -1,5 +1,5 @@
-import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, type Normalisation } from '../data/image.ts';
 import { patchLayout } from '../data/maps.ts';
+import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, type Normalisation } from '../data/normalise.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { OnnxGraph, OnnxValue } from './onnx/builder.ts';
 import { describeExtent } from './symbolic.ts';

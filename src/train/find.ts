@@ -5,7 +5,14 @@ import type { Metric } from './checkpoint.ts';
 import { MANIFEST } from './integrity.ts';
 import { readSummary, verifyCheckpoint } from './reading.ts';
 import { bestOf } from './retention.ts';
-import { type CheckpointRef, DamagedCheckpoint, listCheckpoints, listFolder, listStages } from './rundir.ts';
+import {
+  type CheckpointRef,
+  DamagedCheckpoint,
+  describeProblems,
+  listCheckpoints,
+  listFolder,
+  listStages,
+} from './rundir.ts';
 
 /** Does something with a checkpoint; throws `DamagedCheckpoint` where that shows it not to be whole. */
 export type Open<T> = (path: string) => Promise<T>;
@@ -38,7 +45,7 @@ async function openFirst<T>(candidates: readonly CheckpointRef[], open: Open<T>)
       return { found: { ...ref, value: await open(ref.path) }, warnings };
     } catch (thrown) {
       if (!(thrown instanceof DamagedCheckpoint)) throw thrown;
-      warnings.push(`passed over: ${thrown.message}`);
+      warnings.push(`passed over ${ref.path}: ${describeProblems(thrown.problems)}`);
     }
   }
   return { found: null, warnings };

@@ -4,12 +4,12 @@ import { GroundError } from '../errors.ts';
 import { Ferret } from '../models/ferret.ts';
 import type { ParameterTree } from '../nn/parameter.ts';
 import type { Inputs } from './checkpoint.ts';
-import { type Newest, openNewest, openResolved, requireWhole } from './find.ts';
-import { repairFrozen } from './frozen.ts';
+import { openNewest, openResolved, requireWhole } from './find.ts';
+import { loadNewest } from './heal.ts';
 import { readInputs } from './inputs.ts';
 import { type LoadedCheckpoint, loadCheckpoint, readSteps } from './reading.ts';
 import type { Recipe } from './recipe.ts';
-import { clearStage, listCheckpoints, stageFolder } from './rundir.ts';
+import { clearStage, stageFolder } from './rundir.ts';
 import { copyGroup, randomWeights, readWeights, type WeightSource } from './weights.ts';
 
 /** Where a stage begins: new, in the middle, or not at all because it is finished. */
@@ -54,7 +54,9 @@ export async function decideStart(
     await clearStage(stageDir);
     return { kind: 'fresh', warnings: [] };
   }
-  const { found, warnings } = await newestOf(stageDir, runDir, recipe);
+  const { found, warnings } = await loadNewest(stageDir, () =>
+    initialWeights(new Ferret(recipe.model).parameters, recipe, runDir),
+  );
   if (!found) return { kind: 'fresh', warnings };
   const { value: checkpoint, step } = found;
   const { steps } = recipe.stage;
@@ -77,25 +79,6 @@ export async function decideStart(
     );
   }
   return { kind: checkpoint.state.step >= steps ? 'finished' : 'resume', checkpoint, warnings };
-}
-
-/** The newest whole checkpoint, once those in which only the shared weights are damaged have been healed. */
-async function newestOf(stageDir: string, runDir: string, recipe: Recipe): Promise<Newest<LoadedCheckpoint>> {
-  const newest = await openNewest(stageDir, path => loadCheckpoint(path));
-  const damaged = (await listCheckpoints(stageDir)).filter(({ step }) => step > (newest.found?.step ?? -1));
-  if (damaged.length === 0) return newest;
-  const tree = new Ferret(recipe.model).parameters;
-  const healed = await repairFrozen(stageDir, damaged, () => initialWeights(tree, recipe, runDir)).catch(
-    // What it would be made from is gone or damaged as well: the older checkpoint it is.
-    thrown => {
-      if (thrown instanceof GroundError) return [];
-      throw thrown;
-    },
-  );
-  if (healed.length === 0) return newest;
-  const again = await openNewest(stageDir, path => loadCheckpoint(path));
-  const notes = healed.map(({ path }) => `made the damaged frozen weights of ${path} again`);
-  return { found: again.found, warnings: [...notes, ...again.warnings] };
 }
 
 /** Where a dataset lies is of no interest once its content is known to be the same. */

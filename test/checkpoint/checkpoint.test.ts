@@ -192,8 +192,8 @@ describe('damage', () => {
     const { found, warnings } = await openNewest(stage, requireWhole);
     expect(found).toMatchObject({ path: join(stage, 'checkpoint-000020'), step: 20 });
     expect(warnings).toEqual([
-      expect.stringContaining('checkpoint-000040 is damaged: manifest.json is missing'),
-      expect.stringContaining('checkpoint-000030 is damaged: optimizer.safetensors has 100 bytes instead of'),
+      expect.stringContaining('checkpoint-000040: manifest.json is missing'),
+      expect.stringContaining('checkpoint-000030: optimizer.safetensors has 100 bytes instead of'),
     ]);
   });
 });

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { parseRange, parseSizes, parseSplits, parseWhole } from '../../src/cli/data-values.ts';
 import { openDataset } from '../../src/data/dataset.ts';
 import { writeShards } from '../../src/data/shards.ts';
+import { SOURCES } from '../../src/data/sources/index.ts';
 import { plainImage, soundRecord } from '../data/sample-records.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { ground } from './harness.ts';
@@ -139,6 +140,47 @@ describe('ground data build', () => {
       shards: 1,
       report: { counts: { images: 1, objects: 1, masks: 0 }, skipped: { 'image file missing': 1 } },
     });
+  });
+
+  it('lists what every format reads, and names the right flags where a wrong one is given', async () => {
+    const help = await ground('data', 'build', '--help');
+    expect(help.code).toBe(0);
+    for (const { name, inputs } of SOURCES) {
+      expect(help.stdout).toMatch(new RegExp(`^  ${name}: `, 'm'));
+      for (const { flag } of inputs) expect(help.stdout).toContain(`--${flag} <`);
+    }
+    const { flags, out } = await cocoFolder();
+    const wrong = await ground('data', 'build', '--from', 'coco', ...flags, '--refs', 'refs.p');
+    expect(wrong).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--refs .* coco[\s\S]*--panoptic/),
+    });
+    const lacking = await ground('data', 'build', '--from', 'lvis', '--images', '.', '--out', out);
+    expect(lacking).toMatchObject({ code: 2, stderr: expect.stringContaining('--instances FILE') });
+    const unknown = await ground('data', 'build', '--from', 'tarot', '--out', out);
+    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('visual-genome') });
+    expect(existsSync(join(out, 'manifest.json'))).toBe(false);
+  });
+
+  it('merges what was built, and links to images where asked', async () => {
+    const { flags, out, folder } = await cocoFolder();
+    await ground('data', 'build', '--from', 'coco', ...flags, '--link');
+    const all = join(folder, 'all');
+    const merged = await ground('data', 'merge', out, out, '--out', all, '--json');
+    expect(json(merged.stdout)).toMatchObject({
+      dir: all,
+      rows: 1,
+      report: { counts: { 'records read': 2, 'records joined': 1, 'objects joined': 1 } },
+    });
+    const dataset = await openDataset(all, { readLinks: false });
+    expect(await dataset.read(0)).toMatchObject({
+      path: expect.stringContaining('a.png'),
+      captions: ['a dog'],
+    });
+    await dataset.close();
+    expect(await ground('data', 'merge', out, '--out', all)).toMatchObject({ code: 2 });
+    const share = await ground('data', 'merge', out, out, '--out', all, '--same-object', '2');
+    expect(share).toMatchObject({ code: 2, stderr: expect.stringContaining('from 0 to 1') });
   });
 
   it('names a missing file, and wants a known format', async () => {

@@ -2,14 +2,8 @@ import { readFileSync } from 'node:fs';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { padInto, stretchInto } from '../../src/data/anyres.ts';
-import {
-  CLIP_NORMALISATION,
-  decodeImage,
-  imageInputOf,
-  normaliseInto,
-  paint,
-  viewsOf,
-} from '../../src/data/image.ts';
+import { decodeImage, imageInputOf, paint, viewsOf } from '../../src/data/image.ts';
+import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, normaliseInto } from '../../src/data/normalise.ts';
 import { type Rgb, resizeBicubic } from '../../src/data/resample.ts';
 import { fixture, readGolden } from './golden.ts';
 
@@ -63,22 +57,30 @@ describe('resizing', () => {
 });
 
 describe('normalising', () => {
-  it('gives large views the same values as small ones, at even and odd places', () => {
-    const pixels = 300 * 300;
-    const planes = Uint8Array.from({ length: 3 * pixels }, (_, i) => (i * 31 + (i >> 8)) % 256);
-    const { mean, std } = CLIP_NORMALISATION;
-    const want = Float32Array.from(planes, (level, i) => {
-      const channel = Math.floor(i / pixels);
-      return (level / 255 - mean[channel]!) / std[channel]!;
-    });
-    for (const offset of [0, 1, 2]) {
-      const got = new Float32Array(planes.length + offset);
-      normaliseInto(got, offset, planes, pixels, CLIP_NORMALISATION);
-      expect(Buffer.compare(Buffer.from(got.buffer, offset * 4), Buffer.from(want.buffer))).toBe(0);
+  const planes = Uint8Array.from({ length: 3 * 5000 }, (_, i) => (i * 31 + (i >> 8)) % 256);
+  const rounding = { mean: [0.1, 0.2, 0.3], std: [1e-3, 1e-30, 3] } as const;
+
+  it.each([
+    ['of CLIP', CLIP_NORMALISATION],
+    ['of ImageNet', IMAGENET_NORMALISATION],
+    ['of any numbers', rounding],
+  ])('is (level / 255 - mean) / std in float64, rounded once: %s', (_, normalisation) => {
+    const { mean, std } = normalisation;
+    for (const [offset, pixels] of [
+      [0, 5000],
+      [3, 4096],
+      [1, 15],
+    ] as const) {
+      const levels = planes.subarray(1, 1 + 3 * pixels);
+      const want = Float32Array.from(levels, (level, i) => {
+        const channel = Math.floor(i / pixels);
+        return (level / 255 - mean[channel]!) / std[channel]!;
+      });
+      const got = new Float32Array(levels.length + offset + 1);
+      expect(normaliseInto(got, offset, levels, pixels, normalisation)).toBe(offset + levels.length);
+      expect(got.subarray(offset, -1)).toEqual(want);
+      expect(got.at(-1)).toBe(0);
     }
-    const odd = new Float32Array(planes.length - 3);
-    normaliseInto(odd, 0, planes.subarray(3), pixels - 1, CLIP_NORMALISATION);
-    expect(odd[0]).toBe(want[3]);
   });
 });
 

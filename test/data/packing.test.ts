@@ -1,17 +1,22 @@
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Candidates, type LoaderStage, openCandidates } from '../../src/data/candidates.ts';
 import { sourceNames } from '../../src/data/ledger.ts';
 import { Packer } from '../../src/data/packer.ts';
-import type { PlanPosition } from '../../src/data/plan.ts';
+import type { LoaderPosition, PlanPosition } from '../../src/data/plan.ts';
 import { Planner } from '../../src/data/planner.ts';
 import { openProducer, type ProducedStep, type ProducerOptions } from '../../src/data/producer.ts';
 import type { ImageRecord } from '../../src/data/record.ts';
 import type { RecordSource } from '../../src/data/rows.ts';
 import { GroundError } from '../../src/errors.ts';
+import { temporaryFolder } from '../helpers/folder.ts';
 import { digestOf } from './digest.ts';
 import { box, model, randomRecord, sourceOf } from './loader-records.ts';
+import { killedOptions, openKilled } from './packing-killed.ts';
 
 describe('the packer', () => {
   const lengths = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 40, maxLength: 90 });
@@ -142,7 +147,7 @@ const MODES: Readonly<Record<string, Partial<LoaderStage['batch']>>> = {
 describe.each(Object.entries(MODES))('plans with %s', (_, batch) => {
   const stage = () =>
     stageOf({
-      batch,
+      batch: { ...batch, samples: batch.packing ? 1 : 2 },
       on_bad_sample: 'skip',
       data: [
         { dataset: 'a', task: 'caption', weight: 2 },
@@ -177,13 +182,13 @@ describe.each(Object.entries(MODES))('plans with %s', (_, batch) => {
       }
       return out;
     };
-    const all = await plans(1300);
+    const all = await plans(1101);
     const last = all.at(-1)!.position;
     // Dozens of epochs of every source; a position stays small whatever its step.
     expect(Math.min(...last.taken)).toBeGreaterThan(12 * 9);
     expect(JSON.stringify(last).length).toBeLessThan(600);
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 0, max: 299 }), async done => {
+      fc.asyncProperty(fc.integer({ min: 0, max: 100 }), async done => {
         const resumed = await plans(1000, throughJson(all[done]!.position));
         const want = all.slice(done + 1, done + 1001).map(step => step.digest);
         expect(resumed.map(step => step.digest)).toEqual(want);
@@ -386,6 +391,36 @@ describe('damaged samples', () => {
       };
     };
     await expect(produce({ stage: skipping() }, 30, broken)).rejects.toThrow(/, [ab]:1: no such device/);
+  });
+});
+
+describe('a process that is killed', () => {
+  it('loses nothing but time: from its last position come the batches that it would have given', async () => {
+    const file = join(temporaryFolder(), 'steps.jsonl');
+    const script = join(import.meta.dirname, 'packing-writer.ts');
+    const child = spawn(process.execPath, ['--import', 'tsx', script, file], { stdio: 'ignore' });
+    const ended = new Promise(resolve => child.on('exit', resolve));
+    // What was written whole; the last line may be torn.
+    const written = (): { digest: string; position: LoaderPosition }[] =>
+      (existsSync(file) ? readFileSync(file, 'utf8') : '')
+        .split('\n')
+        .slice(0, -1)
+        .map(line => JSON.parse(line));
+    while (written().length < 60 && child.exitCode === null) {
+      await new Promise(resolve => setTimeout(resolve, 20));
+    }
+    child.kill('SIGKILL');
+    await ended;
+    const steps = written();
+    expect(steps.length).toBeGreaterThanOrEqual(60);
+    const stopped = steps[19]!.position;
+    // Three epochs of the first source lie behind and ahead.
+    expect(stopped.taken[0]).toBeGreaterThan(3 * 7);
+    const resumed = await produce({ ...killedOptions, position: stopped }, 40, openKilled);
+    expect(resumed.map(digestOf)).toEqual(steps.slice(20, 60).map(step => step.digest));
+    const after = await produce({ ...killedOptions, position: steps.at(-1)!.position }, 20, openKilled);
+    const whole = await produce(killedOptions, steps.length + 20, openKilled);
+    expect(whole.map(digestOf)).toEqual([...steps.map(step => step.digest), ...after.map(digestOf)]);
   });
 });
 

@@ -5,14 +5,12 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { crc32c } from '@node-rs/crc32';
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openDataset } from '../../src/data/dataset.ts';
 import { Lru } from '../../src/data/lru.ts';
 import { readManifest } from '../../src/data/manifest.ts';
 import { type WriteShardsOptions, writeShards } from '../../src/data/shards.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
-import { findPython, runPython } from '../helpers/python.ts';
 import { fakeRecord, fakeRecords } from './sample-records.ts';
 
 const OPTIONS: WriteShardsOptions = { source: { seed: 7, list: ['a', null] }, builder: 'test' };
@@ -32,53 +30,6 @@ describe('writing and reading', () => {
     expect(records).toEqual(rows.map(row => fakeRecord(row)));
     expect(dataset.rows).toBe(23);
     await dataset.close();
-  });
-
-  it('any record survives', async () => {
-    // 'grapheme' strings are well formed; a lone surrogate has no UTF-8.
-    const text = fc.string({ unit: 'grapheme' });
-    const number = fc.double({ noNaN: true });
-    const box = fc.record({
-      space: fc.constant('pixels' as const),
-      x1: number,
-      y1: number,
-      x2: number,
-      y2: number,
-    });
-    const object = fc.record(
-      {
-        label: text,
-        phrase: text,
-        attributes: fc.array(text),
-        box,
-        mask: fc.record({ size: fc.tuple(fc.nat(), fc.nat()), counts: text }),
-        crowd: fc.constant(true),
-      },
-      { requiredKeys: ['label', 'phrase', 'attributes', 'box'], noNullPrototype: true },
-    );
-    const record = fc.record({
-      id: text,
-      image: fc.uint8Array(),
-      width: fc.nat(),
-      height: fc.nat(),
-      captions: fc.array(text),
-      objects: fc.array(object),
-      relations: fc.array(fc.record({ subject: fc.nat(), predicate: text, object: fc.nat() })),
-    });
-    const folder = temporaryFolder();
-    let run = 0;
-    await fc.assert(
-      fc.asyncProperty(fc.array(record, { maxLength: 6 }), async records => {
-        const dir = join(folder, String(run++));
-        await writeShards(records, dir, { ...SMALL, shardRows: 4, batchRows: 3 });
-        const dataset = await openDataset(dir);
-        const back = await Promise.all(records.map((_, row) => dataset.read(row)));
-        await dataset.close();
-        expect(JSON.parse(JSON.stringify(back))).toEqual(JSON.parse(JSON.stringify(records)));
-        expect(back.map(r => r.image)).toEqual(records.map(r => r.image));
-      }),
-      { numRuns: 40 },
-    );
   });
 
   it('shards and batches keep their limits, and the manifest describes them', async () => {
@@ -291,40 +242,6 @@ describe('the least recently used', () => {
     expect(lru.get(1, () => 'made again')).toBe('one');
     lru.clear();
     expect(disposed).toEqual(['two', 'three', 'one']);
-  });
-});
-
-const python = findPython(['pyarrow']);
-
-describe.skipIf(python === undefined)('pyarrow', () => {
-  it('reads the shards and finds the same records', async () => {
-    const dir = await small();
-    const script = `
-import json, sys
-import pyarrow as pa
-rows = []
-for name in sorted(sys.argv[2:]):
-    table = pa.ipc.open_file(f"{sys.argv[1]}/{name}").read_all()
-    table.validate(full=True)
-    assert table.schema.metadata[b"ground.schema_version"] == b"2"
-    rows += table.to_pylist()
-for row in rows:
-    row["image"] = list(row["image"])
-print(json.dumps(rows))`;
-    const names = (await readdir(dir)).filter(name => name.endsWith('.arrow'));
-    const rows = JSON.parse(runPython(python ?? '', script, [dir, ...names]));
-    expect(rows).toEqual(
-      fakeRecords(23).map(record => ({
-        ...record,
-        image: [...record.image],
-        objects: record.objects.map(({ box, mask, crowd, ...rest }) => ({
-          ...rest,
-          box: [box.x1, box.y1, box.x2, box.y2],
-          mask: mask ? { height: mask.size[0], width: mask.size[1], counts: mask.counts } : null,
-          crowd: crowd === true,
-        })),
-      })),
-    );
   });
 });
 

@@ -115,11 +115,12 @@ function writeBadCheckpoints(): void {
     cpSync(good, dir, { recursive: true });
     spoil(dir);
   };
-  copy('damaged', dir => flipByte(join(dir, 'model.safetensors'), 100_000));
-  copy('cut', dir => truncateSync(join(dir, 'model.safetensors'), 1_000_000));
+  copy('damaged', dir => flipByte(join(dir, 'frozen.safetensors'), 100_000));
+  copy('cut', dir => truncateSync(join(dir, 'frozen.safetensors'), 1_000_000));
   copy('no-manifest', dir => rmSync(join(dir, 'manifest.json')));
   copy('mixed', dir => {
-    cpSync(join(newestCheckpoint(folder, 'other', 1), 'model.safetensors'), join(dir, 'model.safetensors'));
+    const frozen = 'frozen.safetensors';
+    cpSync(join(newestCheckpoint(folder, 'other', 1), frozen), join(dir, frozen));
     const files = readdirSync(dir).filter(name => name !== 'manifest.json');
     const written = files.map(name => {
       const bytes = readFileSync(join(dir, name));
@@ -486,7 +487,7 @@ describe('a fault in the weights (exit code 1)', () => {
     ['export', ['export', 'onnx', ...model, '--out', 'exported']],
   ];
   const other = /misshapen: llm\.model\.layers\.0\.mlp\.gate_proj\.weight \[128,\d+\], not \[\d+,\d+\]/;
-  const damaged = /damaged: model\.safetensors has the checksum \w+ instead of \w+/;
+  const damaged = /damaged: frozen\.safetensors has the checksum \w+ instead of \w+/;
   const mistakes: (readonly [string, readonly string[], readonly (string | RegExp)[]])[] = [
     ...uses(['--run', 'lost']).map(
       ([command, args]) =>
@@ -507,7 +508,7 @@ describe('a fault in the weights (exit code 1)', () => {
     [
       'eval of a checkpoint cut short',
       ['eval', '--checkpoint', 'cut'],
-      [/model\.safetensors has 1000000 bytes instead of \d+/],
+      [/frozen\.safetensors has 1000000 bytes instead of \d+/],
     ],
     [
       'eval of a checkpoint without its manifest',
@@ -574,9 +575,10 @@ describe.skipIf(process.platform === 'win32')('a full disk (exit code 1)', () =>
       '--set',
       'steps=2',
     ];
-    expectRefusal(limited(1000, ...more), {
+    expectRefusal(limited(100, ...more), {
       code: 1,
-      says: [/cannot write .*checkpoint-000002/, 'ulimit -f'],
+      // A trial save before the first step.
+      says: [/cannot write .*checkpoint-000000\.trial/, 'ulimit -f'],
     });
     expect(listing(newestCheckpoint(folder, 'good', 1))).toEqual(before);
     expect(readdirSync(join(folder, 'checkpoints/good/stage1')).join()).not.toMatch(/\.tmp-|lock/);

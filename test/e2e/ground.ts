@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openSafetensors } from '../../src/models/safetensors.ts';
+import { openWeights } from '../../src/train/stored-weights.ts';
 
 /** The built command. */
 export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -77,7 +77,7 @@ export function newestCheckpoint(folder: string, run: string, stage: number): st
 
 /** The raw bytes of every tensor of a checkpoint, by name. */
 export async function weightsOf(checkpoint: string): Promise<Map<string, Buffer>> {
-  const file = await openSafetensors(join(checkpoint, 'model.safetensors'));
+  const file = await openWeights(checkpoint);
   const weights = new Map<string, Buffer>();
   for (const name of file.tensors.keys()) weights.set(name, Buffer.from(await file.readBytes(name)));
   await file.close();

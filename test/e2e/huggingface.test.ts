@@ -39,7 +39,10 @@ describe.each([
 
   test('import, five steps, export; what was frozen is as it came', async () => {
     const before = await tensorsOf(join(folder, 'published', 'model.safetensors'));
-    const after = await tensorsOf(join(checkpoint, 'model.safetensors'));
+    const after = new Map([
+      ...(await tensorsOf(join(checkpoint, 'model.safetensors'))),
+      ...(await tensorsOf(join(checkpoint, 'frozen.safetensors'))),
+    ]);
     expect([...after.keys()].sort()).toEqual([...before.keys()].sort());
     const norm = 'llm.model.norm.weight';
     expect(after.get(norm)).not.toEqual(before.get(norm));

@@ -8,8 +8,9 @@ import {
   stretchInto,
   withoutPadding,
 } from '../../../src/data/anyres.ts';
-import { CLIP_NORMALISATION, normaliseInto, paint, type Views, viewsOf } from '../../../src/data/image.ts';
+import { paint, type Views, viewsOf } from '../../../src/data/image.ts';
 import { cornersOf, mergedOrder } from '../../../src/data/maps.ts';
+import { CLIP_NORMALISATION, normaliseInto } from '../../../src/data/normalise.ts';
 import { gatherRows } from '../../../src/engine/ops.ts';
 import * as tf from '../../../src/engine/tf.ts';
 import { type FixtureCase, input, readJson, tensorOf } from '../case.ts';

@@ -18,9 +18,11 @@ export type PanopticMasks =
 export async function readPanopticMasks(folder: string, name: string, size: Size): Promise<PanopticMasks> {
   const file = join(folder, name);
   try {
-    // As stored: a colour profile must not touch numbers.
-    const { data, info } = await sharp(file).raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
-    if (info.channels < 3) return 'panoptic mask not readable';
+    // As stored: a colour profile must not touch numbers, nor grey become a colour.
+    const image = sharp(file, { ignoreIcc: true });
+    const { channels = 0, depth } = await image.metadata();
+    if (channels < 3 || depth !== 'uchar') return 'panoptic mask not readable';
+    const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
     if (info.width !== size.width || info.height !== size.height) return 'panoptic mask of another size';
     return segmentMasks(data, info.channels, size);
   } catch (thrown) {

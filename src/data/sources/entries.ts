@@ -4,13 +4,13 @@
  */
 import { GroundError } from '../../errors.ts';
 import type { Size } from '../box.ts';
-import type { ImageRecord } from '../record.ts';
+import { type ImageRecord, isTextAlone } from '../record.ts';
 import { Groups } from './group.ts';
 import { type ImageFile, type ImageProblem, readImageFile, requireFolder } from './image-file.ts';
 import { imageIdOf } from './image-id.ts';
 import {
   emptyReport,
-  inputOf,
+  inputsOf,
   note,
   type SourceOptions,
   type SourceReader,
@@ -45,8 +45,9 @@ export interface EntryFormat<T> {
 }
 
 /**
- * Reads entries and images (from the folder of the input `images`) into records, one an image, by ascending id. Throws `io` where a file or the folder cannot be read, `data` where a file is no JSON or not one
- * record comes of it.
+ * Reads entries and images (from the folders of the input `images`, searched in turn) into records, one an image, by
+ * ascending id. Throws `io` where a file or a folder cannot be read, `data` where a file is no JSON or not one record comes
+ * of it.
  */
 export function readEntries<T>(options: SourceOptions, format: EntryFormat<T>): SourceReader {
   return new EntryReader(options, format);
@@ -100,8 +101,7 @@ class EntryReader<T> implements SourceReader {
   }
 
   async #readAll(): Promise<void> {
-    const folder = inputOf(this.#options, 'images');
-    if (folder !== undefined) await requireFolder(folder);
+    for (const folder of inputsOf(this.#options, 'images')) await requireFolder(folder);
     for await (const entry of this.#format.entries(this.report)) {
       const [name] = entry.images;
       if (entry.images.some(leadsAway)) {
@@ -116,8 +116,10 @@ class EntryReader<T> implements SourceReader {
   async #recordOf(id: string, entries: readonly Entry<T>[]): Promise<ImageRecord | null> {
     const file = await this.#imageOf(entries);
     if (typeof file === 'string') {
-      const lost = this.#format.partial ? entries.slice(0, 1) : entries;
-      for (const { place } of lost) note(this.report, 'skipped', file, place);
+      const lost = this.#format.partial
+        ? entries.slice(0, 1).flatMap(({ images }) => images.slice(0, 1))
+        : entries.map(({ place, images }) => `${place}: ${images[0]}`);
+      for (const place of lost) note(this.report, 'skipped', file, place);
       return null;
     }
     const content = this.#format.contentOf(entries, file, this.report);
@@ -132,15 +134,17 @@ class EntryReader<T> implements SourceReader {
   /** The first of the files that the entries name; null where they name none. */
   async #imageOf(entries: readonly Entry<T>[]): Promise<ImageFile | ImageProblem | null> {
     const names = new Set(entries.flatMap(({ images }) => images));
-    const folder = inputOf(this.#options, 'images');
+    const folders = inputsOf(this.#options, 'images');
     if (names.size === 0) return null;
-    if (folder === undefined)
+    if (folders.length === 0)
       throw new GroundError('usage', 'the annotations name images, and no folder of images was given', {
         hint: 'pass --images DIR',
       });
     for (const name of names) {
-      const file = await readImageFile(folder, name);
-      if (file !== 'image file missing') return file;
+      for (const folder of folders) {
+        const file = await readImageFile(folder, name);
+        if (file !== 'image file missing') return file;
+      }
     }
     return 'image file missing';
   }
@@ -152,7 +156,7 @@ function leadsAway(name: string): boolean {
 }
 
 function countContent(record: ImageRecord, { counts }: SourceReport): void {
-  tally(counts, record.width > 0 ? 'images' : 'texts');
+  tally(counts, isTextAlone(record) ? 'texts' : 'images');
   for (const { rounds } of record.conversations ?? []) {
     tally(counts, 'conversations');
     tally(counts, 'rounds', rounds.length);
@@ -171,14 +175,14 @@ function nothingUsable({ skipped, examples }: SourceReport, options: SourceOptio
   const reasons = Object.entries(skipped).map(
     ([reason, times]) => `${reason}: ${times}, first ${examples[reason]?.[0] ?? 'unknown'}`,
   );
-  const folder = inputOf(options, 'images');
+  const folders = inputsOf(options, 'images');
   return new GroundError(
     'data',
     `not one record can be made of the annotations (${reasons.join('; ') || 'they list nothing'})`,
     {
       hint:
-        'image file missing' in skipped && folder !== undefined
-          ? `--images must be the folder that the file names start from; ${folder} does not seem to be`
+        'image file missing' in skipped && folders.length > 0
+          ? `--images must be the folder that the file names start from; ${folders.join(', ')} does not seem to be`
           : 'is this the right --from for the files?',
     },
   );

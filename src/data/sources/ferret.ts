@@ -29,7 +29,13 @@ export const ferret: SourceFormat = {
   describes: 'conversations with boxes and masks by turn as Ferret trains on them: JSON list or JSON Lines',
   inputs: [
     { flag: 'annotations', what: 'file', required: true, many: true, help: 'the conversations' },
-    { flag: 'images', what: 'folder', required: true, help: 'the folder that their file names start from' },
+    {
+      flag: 'images',
+      what: 'folder',
+      required: true,
+      many: true,
+      help: 'the folder that their file names start from',
+    },
   ],
   async open(options) {
     const files = inputsOf(options, 'annotations');

@@ -1,4 +1,5 @@
 /** Flickr30k Entities: captions whose phrases are tied to boxes. */
+import { isUtf8 } from 'node:buffer';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, ioError } from '../../atomic.ts';
@@ -39,7 +40,13 @@ export const flickr30kEntities: SourceFormat = {
       required: false,
       help: 'final_flickr_mergedGT_test.json and its like, instead of --entities',
     },
-    { flag: 'images', what: 'folder', required: true, help: 'folder of the images (flickr30k-images)' },
+    {
+      flag: 'images',
+      what: 'folder',
+      required: true,
+      many: true,
+      help: 'folder of the images (flickr30k-images)',
+    },
   ],
   async open(options) {
     checkInputs(flickr30kEntities, options);
@@ -70,8 +77,8 @@ function openFolder(options: SourceOptions, folder: string): SourceReader {
     async *entries(report) {
       const splits = await readSplits(folder);
       for (const id of await idsOf(folder, options.split, splits)) {
-        const sentences = await readText(join(folder, 'Sentences', `${id}.txt`));
-        const boxes = await readText(join(folder, 'Annotations', `${id}.xml`));
+        const sentences = await readText(join(folder, 'Sentences', `${id}.txt`), report);
+        const boxes = await readText(join(folder, 'Annotations', `${id}.xml`), report);
         const split = SPLITS.find(name => splits.get(name)?.has(id)) ?? null;
         const place = join(folder, 'Sentences', `${id}.txt`);
         if (sentences === null) {
@@ -132,11 +139,16 @@ async function idsOf(
   return [...ids].sort((a, b) => Number(a) - Number(b) || (a < b ? -1 : 1));
 }
 
-async function readText(file: string): Promise<string | null> {
-  return readFile(file, 'utf8').catch(thrown => {
+/** A file's text, or null where there is none. */
+async function readText(file: string, report?: SourceReport): Promise<string | null> {
+  const bytes = await readFile(file).catch(thrown => {
     if (errorCode(thrown) === 'ENOENT') return null;
     throw ioError(thrown, 'read', file);
   });
+  if (bytes === null) return null;
+  if (isUtf8(bytes)) return bytes.toString('utf8');
+  if (report) note(report, 'mended', 'text that is no UTF-8 read as Latin-1', file);
+  return bytes.toString('latin1');
 }
 
 function contentOfFiles(

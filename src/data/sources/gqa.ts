@@ -18,7 +18,7 @@ export const gqa: SourceFormat = {
       many: true,
       help: 'the questions with their answers',
     },
-    { flag: 'images', what: 'folder', required: true, help: 'the folder of the images' },
+    { flag: 'images', what: 'folder', required: true, many: true, help: 'the folder of the images' },
     {
       flag: 'answers',
       what: 'value',

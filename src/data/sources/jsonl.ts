@@ -22,6 +22,7 @@ export const jsonl: SourceFormat = {
       flag: 'images',
       what: 'folder',
       required: false,
+      many: true,
       help: 'the folder that their file names start from; by default the folder of the first file',
     },
   ],

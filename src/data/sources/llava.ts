@@ -22,7 +22,13 @@ export const llava: SourceFormat = {
     'conversations about images as LLaVA trains on them: JSON list or JSON Lines of id, image, conversations',
   inputs: [
     { flag: 'annotations', what: 'file', required: true, many: true, help: 'the conversations' },
-    { flag: 'images', what: 'folder', required: true, help: 'the folder that their file names start from' },
+    {
+      flag: 'images',
+      what: 'folder',
+      required: true,
+      many: true,
+      help: 'the folder that their file names start from',
+    },
     {
       flag: 'boxes',
       what: 'value',

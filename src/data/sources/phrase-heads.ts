@@ -19,7 +19,7 @@ const AFTER_NOUN = new Set(
 /** "a group of people" is people; "a statue of people" is a statue. */
 const QUANTITIES = new Set(
   (
-    'group pair bunch couple lot lots number crowd row line set stack pile variety piece pieces kind type type bit ' +
+    'group pair bunch couple lot lots number crowd row line set stack pile variety piece pieces kind type bit ' +
     'body team series collection array plate bowl cup glass bottle'
   ).split(' '),
 );

@@ -17,7 +17,7 @@ export const pope: SourceFormat = {
       many: true,
       help: 'the questions with their labels',
     },
-    { flag: 'images', what: 'folder', required: true, help: 'the folder of the images' },
+    { flag: 'images', what: 'folder', required: true, many: true, help: 'the folder of the images' },
   ],
   async open(options) {
     return readEntries<Question>(options, {

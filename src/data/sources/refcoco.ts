@@ -12,6 +12,7 @@ import { type Ref, readRefs, refFileKind } from './refcoco-refs.ts';
 import {
   checkInputs,
   inputOf,
+  inputsOf,
   note,
   type SourceFormat,
   type SourceOptions,
@@ -27,16 +28,38 @@ export const refcoco: SourceFormat = {
     {
       flag: 'refs',
       what: 'file',
-      required: true,
-      help: 'refs(unc).p, refs(google).p, refs(umd).p, the same as JSON, or finetune_refcoco_val.json and its like',
+      required: false,
+      help: 'refs(unc).p, refs(google).p, refs(umd).p, or the same as JSON',
     },
     { flag: 'instances', what: 'file', required: false, help: 'instances.json that belongs to the refs' },
-    { flag: 'images', what: 'folder', required: true, help: "COCO's images, of 2014 or 2017" },
+    {
+      flag: 'annotations',
+      what: 'file',
+      required: false,
+      help: 'finetune_refcoco_val.json and its like, instead of --refs and --instances',
+    },
+    {
+      flag: 'images',
+      what: 'folder',
+      required: true,
+      many: true,
+      help: "COCO's images, of 2014 or 2017; several folders are searched in turn",
+    },
   ],
   async open(options) {
     checkInputs(refcoco, options);
-    const file = inputOf(options, 'refs') ?? '';
+    const [file, other] = [...inputsOf(options, 'refs'), ...inputsOf(options, 'annotations')];
+    if (file === undefined || other !== undefined) {
+      throw new GroundError(
+        'usage',
+        'refcoco reads either --refs FILE with --instances FILE, or --annotations FILE',
+        {
+          hint: `${other === undefined ? 'neither' : 'both'} of them ${other === undefined ? 'is' : 'are'} given`,
+        },
+      );
+    }
     const instances = inputOf(options, 'instances');
+    // What a file is its content says, whichever flag it came with.
     if ((await refFileKind(file)) === 'object') return openSentences(options, file);
     if (instances === undefined) {
       throw new GroundError(

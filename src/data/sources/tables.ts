@@ -153,7 +153,9 @@ class TableReader implements SourceReader {
 
   async *#records(): AsyncGenerator<ImageRecord> {
     for (const { table, columns, names } of this.#tables) {
-      const wanted = columns ? [...new Set(Object.values(columns).map(([top = '']) => top))] : OWN_COLUMNS;
+      const wanted = columns
+        ? [...new Set(Object.values(columns).flatMap(paths => paths.map(([top = '']) => top)))]
+        : OWN_COLUMNS;
       let index = 0;
       for await (const row of table.read(wanted)) {
         const record = columns
@@ -197,8 +199,11 @@ function withoutMasks(record: ImageRecord): ImageRecord {
 }
 
 function namesOf(table: Table, columns: ColumnMap): readonly string[] | null {
-  const path = columns['objects.category'];
-  return path ? classNames(table, path) : null;
+  for (const path of columns['objects.category'] ?? []) {
+    const names = classNames(table, path);
+    if (names) return names;
+  }
+  return null;
 }
 
 async function labelsOf(file: string | undefined): Promise<readonly string[] | null> {

@@ -19,7 +19,7 @@ export const textvqa: SourceFormat = {
   describes: 'TextVQA: questions about text in images with ten answers each',
   inputs: [
     { flag: 'annotations', what: 'file', required: true, many: true, help: 'the questions and answers' },
-    { flag: 'images', what: 'folder', required: true, help: 'the folder of the images' },
+    { flag: 'images', what: 'folder', required: true, many: true, help: 'the folder of the images' },
     {
       flag: 'image-name',
       what: 'value',

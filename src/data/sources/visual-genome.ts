@@ -20,7 +20,8 @@ export const visualGenome: SourceFormat = {
       flag: 'images',
       what: 'folder',
       required: true,
-      help: 'folder that holds VG_100K and VG_100K_2, or the images',
+      many: true,
+      help: 'VG_100K, VG_100K_2, or the folder that holds both',
     },
   ],
   async open(options) {

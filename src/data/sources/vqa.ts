@@ -31,7 +31,7 @@ export const vqa: SourceFormat = {
   inputs: [
     { flag: 'questions', what: 'file', required: true, many: true, help: 'the questions' },
     { flag: 'annotations', what: 'file', required: true, many: true, help: 'their answers' },
-    { flag: 'images', what: 'folder', required: true, help: 'the folder of the images' },
+    { flag: 'images', what: 'folder', required: true, many: true, help: 'the folder of the images' },
     {
       flag: 'image-name',
       what: 'value',

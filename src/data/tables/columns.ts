@@ -16,20 +16,20 @@ const DEFAULTS = {
 export type Role = keyof typeof DEFAULTS;
 export const ROLES = Object.keys(DEFAULTS) as readonly Role[];
 
-/** Paths of names by role: ['objects', 'bbox']. */
-export type ColumnMap = Readonly<Partial<Record<Role, readonly string[]>>>;
+/** Paths of names by role, ['objects', 'bbox']; the first that leads to something counts. */
+export type ColumnMap = Readonly<Partial<Record<Role, readonly (readonly string[])[]>>>;
 
 /**
  * Roles of the columns of a table. `given` are the values of --column, `role=column`; a column inside of another is
  * `outer.inner`. Throws `usage` on a role that is none, and `data` where a column that a flag names is not there.
  */
 export function columnMap(table: Table, given: readonly string[]): ColumnMap {
-  const map: Partial<Record<Role, readonly string[]>> = {};
+  const map: Partial<Record<Role, readonly (readonly string[])[]>> = {};
   for (const role of ROLES) {
     const found = DEFAULTS[role]
       .map(name => name.split('.'))
-      .find(([top = '']) => table.columns.includes(top));
-    if (found) map[role] = found;
+      .filter(([top = '']) => table.columns.includes(top));
+    if (found.length > 0) map[role] = found;
   }
   for (const flag of given) {
     const [name, column = '', ...more] = flag.split('=');
@@ -45,9 +45,19 @@ export function columnMap(table: Table, given: readonly string[]): ColumnMap {
         hint: `its columns are ${table.columns.join(', ')}`,
       });
     }
-    map[role] = path;
+    map[role] = [path];
   }
   return map;
+}
+
+/** The value of the first of the paths at which the row has one. */
+export function firstValue(row: TableRow, paths: readonly (readonly string[])[] = []): unknown {
+  for (const path of paths) {
+    const value = valueAt(row, path);
+    const missing = Array.isArray(value) && value.length > 0 && value.every(one => one === undefined);
+    if (value !== undefined && !missing) return value;
+  }
+  return undefined;
 }
 
 /** The value at a path of a row; undefined where there is none. A list on the way is taken item by item. */

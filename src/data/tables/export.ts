@@ -1,24 +1,25 @@
-/** A dataset as a file that other tools read: what `ground data export` does. */
+/** A dataset as files that other tools read: what `ground data export` does. */
 import type { Dataset } from '../dataset.ts';
 import type { ImageRecord } from '../record.ts';
 import { writeArrow } from './write-arrow.ts';
+import { writeJsonl } from './write-jsonl.ts';
 import { writeParquet } from './write-parquet.ts';
 
-export const EXPORT_FORMATS = ['parquet', 'arrow'] as const;
+export const EXPORT_FORMATS = ['parquet', 'arrow', 'jsonl'] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /**
- * Writes all rows in their order. Linked images are read and put into the file, which stands for itself. Throws what
- * reading throws, and `io`; then no file appears.
+ * Writes all rows in their order: to a file, or (jsonl) to a folder. Linked images are read: what is written stands for
+ * itself. Throws what reading throws, and `io`; then nothing appears.
  */
 export async function exportDataset(
   dataset: Dataset,
-  file: string,
+  out: string,
   format: ExportFormat,
   onProgress: (rows: number) => void = () => {},
 ): Promise<void> {
-  const write = { parquet: writeParquet, arrow: writeArrow }[format];
-  await write(recordsOf(dataset, onProgress), file);
+  const write = { parquet: writeParquet, arrow: writeArrow, jsonl: writeJsonl }[format];
+  await write(recordsOf(dataset, onProgress), out);
 }
 
 async function* recordsOf(dataset: Dataset, onProgress: (rows: number) => void): AsyncGenerator<ImageRecord> {

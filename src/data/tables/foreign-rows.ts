@@ -11,7 +11,7 @@ import { roundsOf } from '../sources/rounds.ts';
 import { note, type SourceReport } from '../sources/source.ts';
 import { soundBox } from '../sources/turn-boxes.ts';
 import { turnsOf, withoutPlaceholders } from '../sources/turns.ts';
-import { type ColumnMap, isRow, valueAt } from './columns.ts';
+import { type ColumnMap, firstValue, isRow, type Role } from './columns.ts';
 import type { TableRow } from './table.ts';
 
 export interface ForeignOptions {
@@ -36,24 +36,24 @@ export async function recordOfForeignRow(
 ): Promise<ImageRecord | null> {
   const { columns, report } = options;
   const place = `${basename(file)}, row ${index}`;
-  const value = (path: readonly string[] | undefined) => (path ? valueAt(row, path) : undefined);
-  const found = await imageOf(value(columns.image), dirname(file), options);
+  const value = (role: Role) => firstValue(row, columns[role]);
+  const found = await imageOf(value('image'), dirname(file), options);
   if (typeof found === 'string') {
     note(report, 'skipped', found, place);
     return null;
   }
-  const conversations = conversationsOf(value(columns.conversations), found !== null, (reason, became) =>
+  const conversations = conversationsOf(value('conversations'), found !== null, (reason, became) =>
     note(report, became, reason, place),
   );
-  const captions = textsOf(value(columns.caption));
+  const captions = textsOf(value('caption'));
   if (!found && conversations.length === 0) {
     note(report, 'skipped', 'row with neither an image nor a conversation', place);
     return null;
   }
-  const split = value(columns.split);
+  const split = value('split');
   const { name, ...image } = found ?? { image: new Uint8Array(0), width: 0, height: 0, name: null };
   return {
-    id: idOf(value(columns.id)) ?? (name === null ? `${basename(file)}-${index}` : imageIdOf(name)),
+    id: idOf(value('id')) ?? (name === null ? `${basename(file)}-${index}` : imageIdOf(name)),
     ...image,
     captions,
     objects: found ? objectsOf(value, found, options, place) : [],
@@ -95,13 +95,13 @@ async function imageOf(
 }
 
 function objectsOf(
-  value: (path: readonly string[] | undefined) => unknown,
+  value: (role: Role) => unknown,
   image: Size,
-  { columns, names, corners, space, report }: ForeignOptions,
+  { names, corners, space, report }: ForeignOptions,
   place: string,
 ): ObjectAnnotation[] {
-  const boxes = value(columns['objects.bbox']);
-  const categories = value(columns['objects.category']);
+  const boxes = value('objects.bbox');
+  const categories = value('objects.category');
   if (!Array.isArray(boxes)) return [];
   return boxes.flatMap((numbers: unknown, i): ObjectAnnotation[] => {
     const at = `${place}, object ${i}`;

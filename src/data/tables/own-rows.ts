@@ -57,5 +57,6 @@ function typeOf(type: DataType): z.ZodType {
   if (DataType.isBinary(type)) return z.instanceof(Uint8Array);
   if (DataType.isBool(type)) return z.boolean();
   if (DataType.isInt(type)) return z.int32();
-  return DataType.isFloat(type) ? z.number() : z.string();
+  // Zod's numbers are finite; what a box says is for `ground data validate` to judge.
+  return DataType.isFloat(type) ? z.custom<number>(value => typeof value === 'number') : z.string();
 }

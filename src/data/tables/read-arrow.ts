@@ -1,8 +1,27 @@
 /** Arrow IPC, files and streams, a record batch at a time. Hugging Face's `datasets` keeps its data as streams. */
 import { open } from 'node:fs/promises';
-import { MapRow, type RecordBatch, RecordBatchReader, Schema, StructRow, Vector } from 'apache-arrow';
+import {
+  type Data,
+  DataType,
+  MapRow,
+  type RecordBatch,
+  RecordBatchReader,
+  Schema,
+  StructRow,
+  Vector,
+} from 'apache-arrow';
 import { ioError } from '../../atomic.ts';
-import { brokenTable, plainInteger, type Table, type TableRow } from './table.ts';
+import {
+  binaries,
+  booleans,
+  type Column,
+  fieldOf,
+  lists,
+  nullable,
+  numbers,
+  strings,
+} from '../arrow-columns.ts';
+import { brokenTable, plainInteger, type Table } from './table.ts';
 
 const FILE_MAGIC = 'ARROW1';
 
@@ -21,9 +40,12 @@ export async function openArrow(file: string): Promise<Table> {
     metadata: schema?.metadata ?? new Map(),
     async *read(columns) {
       for await (const part of partsOf(file)) {
-        if (part instanceof Schema) continue;
-        const batch = part.select([...columns]);
-        for (let row = 0; row < batch.numRows; row++) yield plain(batch.get(row)) as TableRow;
+        // An empty batch may lack the columns inside of its columns.
+        if (part instanceof Schema || part.numRows === 0) continue;
+        const fields = columns.map(name => [name, values(fieldOf(part.data, name))] as const);
+        for (let row = 0; row < part.numRows; row++) {
+          yield Object.fromEntries(fields.map(([name, column]) => [name, column(row)]));
+        }
       }
     },
   };
@@ -48,6 +70,32 @@ async function* partsOf(file: string): AsyncGenerator<Schema | RecordBatch> {
   } finally {
     await handle.close();
   }
+}
+
+/** Values of a column as a table has them; types that annotations rarely are of go through Arrow's own reader. */
+function values(data: Data): Column<unknown> {
+  return nullable(data, present(data));
+}
+
+function present(data: Data): Column<unknown> {
+  const { type, children } = data;
+  if (DataType.isUtf8(type)) return strings(data);
+  if (DataType.isBinary(type)) return binaries(data);
+  if (DataType.isBool(type)) return booleans(data);
+  if (DataType.isList(type)) return lists(data, values);
+  if (DataType.isStruct(type)) {
+    const fields = children.map((child, i) => [type.children[i]?.name ?? '', values(child)] as const);
+    return row => Object.fromEntries(fields.map(([name, column]) => [name, column(row)]));
+  }
+  const [items] = children;
+  if (DataType.isFixedSizeList(type) && items) {
+    const item = values(items);
+    const { listSize } = type;
+    return row => Array.from({ length: listSize }, (_, i) => item(row * listSize + i));
+  }
+  if (DataType.isInt(type) && type.bitWidth <= 32) return numbers(data);
+  const vector = new Vector([data]);
+  return row => plain(vector.get(row));
 }
 
 function plain(value: unknown): unknown {

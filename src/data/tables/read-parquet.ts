@@ -2,6 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import {
   type AsyncBuffer,
+  type Compressors,
   type FileMetaData,
   parquetMetadataAsync,
   parquetReadObjects,
@@ -17,12 +18,20 @@ const WINDOW_BYTES = 64 * 2 ** 20;
 /** A row group without an index is read whole, up to this. */
 const MAX_GROUP_BYTES = 2 ** 30;
 
+/** The library's LZ4 takes a page without values for a damaged one. */
+const CODECS: Compressors = Object.fromEntries(
+  Object.entries(compressors).map(([name, unpack]) => [
+    name,
+    (input: Uint8Array, length: number) => (length === 0 ? new Uint8Array(0) : unpack(input, length)),
+  ]),
+);
+
 /**
  * Opens a file. All encodings, and the codecs snappy, gzip, zstd, brotli and lz4, are read. Memory while reading: twice
- * the wanted columns of the largest row group, or of 64 MB of it where the file has page indexes. Throws `io`, and `data`
+ * the wanted columns of the largest row group, or of `windowBytes` of it where the file has page indexes. Throws `io`, and `data`
  * where the file is no Parquet.
  */
-export async function openParquet(file: string): Promise<Table> {
+export async function openParquet(file: string, windowBytes: number = WINDOW_BYTES): Promise<Table> {
   const metadata = await withFile(file, buffer => parquetMetadataAsync(buffer));
   return {
     file,
@@ -33,7 +42,7 @@ export async function openParquet(file: string): Promise<Table> {
       let start = 0;
       for (const group of metadata.row_groups) {
         const rows = Number(group.num_rows);
-        const window = windowOf(group, columns, file);
+        const window = windowOf(group, columns, windowBytes, file);
         for (let at = 0; at < rows; at += window) {
           const range = { rowStart: start + at, rowEnd: start + Math.min(rows, at + window) };
           yield* await withFile(file, buffer =>
@@ -41,8 +50,9 @@ export async function openParquet(file: string): Promise<Table> {
               file: buffer,
               metadata,
               columns: [...columns],
-              compressors,
+              compressors: CODECS,
               utf8: false,
+              parsers: { stringFromBytes: textOf },
               useOffsetIndex: true,
               ...range,
             }),
@@ -55,15 +65,15 @@ export async function openParquet(file: string): Promise<Table> {
 }
 
 /** How many rows of a group to read at once. */
-function windowOf(group: RowGroup, columns: readonly string[], file: string): number {
+function windowOf(group: RowGroup, columns: readonly string[], windowBytes: number, file: string): number {
   const rows = Number(group.num_rows);
   const chunks = group.columns.filter(({ meta_data: meta }) =>
     columns.includes(meta?.path_in_schema[0] ?? ''),
   );
   const bytes = chunks.reduce((sum, { meta_data: meta }) => sum + Number(meta?.total_uncompressed_size), 0);
-  if (bytes <= WINDOW_BYTES) return rows;
+  if (bytes <= windowBytes) return rows;
   if (chunks.every(chunk => chunk.offset_index_offset !== undefined)) {
-    return Math.max(1, Math.floor((rows * WINDOW_BYTES) / bytes));
+    return Math.max(1, Math.floor((rows * windowBytes) / bytes));
   }
   if (bytes <= MAX_GROUP_BYTES) return rows;
   throw new GroundError(
@@ -108,6 +118,11 @@ async function bufferOf(handle: FileHandle): Promise<AsyncBuffer> {
       return bytes.buffer;
     },
   };
+}
+
+/** The library's own reader drops a byte order mark, which is a character like any other here. */
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
 function plain(value: unknown): unknown {

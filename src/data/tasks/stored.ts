@@ -1,7 +1,13 @@
 /** Tasks about conversations that somebody annotated: a part of one is taken, regions are drawn anew, nothing is reworded. */
 import type { Random } from '../../random.ts';
 import type { Piece, Region, Round } from '../conversation.ts';
-import type { Annotations, ConversationKind, StoredConversation, StoredRound } from '../record.ts';
+import {
+  type Annotations,
+  type ConversationKind,
+  isTextAlone,
+  type StoredConversation,
+  type StoredRound,
+} from '../record.ts';
 import { distinct } from '../regions.ts';
 import type { Task, TaskContext } from './context.ts';
 import { pointAt } from './pointing.ts';
@@ -27,7 +33,7 @@ export const SHORT_ANSWER_PROMPTS = [
  * one way for all regions of a turn (Ferret). A question whose answer carries boxes gets the grounding prompt.
  */
 export const conversation: Task = (record, context, random) => {
-  if (record.width === 0) return null;
+  if (isTextAlone(record)) return null;
   const rounds = somePart(record, context, random);
   if (!rounds) return null;
   return {
@@ -39,7 +45,7 @@ export const conversation: Task = (record, context, random) => {
 
 /** A conversation that has no image. */
 export const textConversation: Task = (record, context, random) => {
-  if (record.width > 0) return null;
+  if (!isTextAlone(record)) return null;
   const rounds = somePart(record, context, random);
   if (!rounds) return null;
   return {
@@ -91,7 +97,7 @@ function someRounds(
   context: TaskContext,
   random: Random,
 ): readonly StoredRound[] {
-  if (record.width === 0) return [];
+  if (isTextAlone(record)) return [];
   const rounds = conversationsOf(record, kinds).flatMap(one => one.rounds);
   if (rounds.length <= context.rounds) return rounds;
   if (context.phrasing === 'literal') return rounds.slice(0, context.rounds);

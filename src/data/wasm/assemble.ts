@@ -25,8 +25,14 @@ const PLAIN: Readonly<Record<string, readonly number[]>> = {
   'i16x8.extend_high_i8x16_u': [VECTOR, 0x8a, 0x01],
   'i32x4.shl': [VECTOR, 0xab, 0x01],
   'i32x4.shr_s': [VECTOR, 0xac, 0x01],
+  'i32x4.extend_low_i16x8_u': [VECTOR, 0xa9, 0x01],
+  'i32x4.extend_high_i16x8_u': [VECTOR, 0xaa, 0x01],
   'i32x4.add': [VECTOR, 0xae, 0x01],
   'i32x4.dot_i16x8_s': [VECTOR, 0xba, 0x01],
+  'f32x4.demote_f64x2_zero': [VECTOR, 0x5e],
+  'f64x2.add': [VECTOR, 0xf0, 0x01],
+  'f64x2.mul': [VECTOR, 0xf2, 0x01],
+  'f64x2.convert_low_i32x4_u': [VECTOR, 0xff, 0x01],
 };
 
 /** Instructions with an address, and `offset=` where it is not 0. */
@@ -34,6 +40,7 @@ const MEMORY: Readonly<Record<string, readonly number[]>> = {
   'i32.load': [0x28],
   'v128.load': [VECTOR, 0x00],
   'v128.load32_splat': [VECTOR, 0x09],
+  'v128.load64_splat': [VECTOR, 0x0a],
   'v128.store': [VECTOR, 0x0b],
 };
 

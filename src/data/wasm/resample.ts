@@ -3,7 +3,7 @@
  * pixel does not fit the 16-bit products that vector units are fast at, so weights come in two parts, w = high · 2¹⁵ + low
  * with 0 <= low < 2¹⁵: two dot products over pairs of taps, put together in 32 bits, are the exact sum.
  */
-import { assemble } from './assemble.ts';
+import { instantiate } from './module.ts';
 
 /** `high` = w >> SPLIT. */
 export const SPLIT = 15;
@@ -150,24 +150,6 @@ const SOURCE = `
       (i32.lt_u (local.tee $y (i32.add (local.get $y) (i32.const 1))) (local.get $height)))))
 `;
 
-declare global {
-  /** What is used of the WebAssembly of every JavaScript engine; TypeScript declares it for browsers only. */
-  namespace WebAssembly {
-    interface Memory {
-      readonly buffer: ArrayBuffer;
-      grow(pages: number): number;
-    }
-    class Module {
-      constructor(bytes: Uint8Array<ArrayBuffer>);
-    }
-    class Instance {
-      constructor(module: Module);
-      readonly exports: object;
-    }
-    function validate(bytes: Uint8Array<ArrayBuffer>): boolean;
-  }
-}
-
 /** The kernels over a memory of their own. Addresses and lengths are bytes. */
 export interface ResampleKernels {
   readonly memory: WebAssembly.Memory;
@@ -195,9 +177,6 @@ export interface ResampleKernels {
 
 /** Null where the processor has no vector unit that WebAssembly can use. */
 export function openResampleKernels(): ResampleKernels | null {
-  const bytes = assemble(SOURCE);
-  if (!WebAssembly.validate(bytes)) return null;
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes));
-  // The text above is what these types say.
-  return exports as ResampleKernels;
+  // The text above is what the type says.
+  return instantiate(SOURCE) as ResampleKernels | null;
 }

@@ -10,6 +10,7 @@ const MOST_OBJECTS = 10;
 
 /** How large a batch of conversations is, its roundings up included. */
 export interface BatchSizes {
+  /** Samples, or packed rows. */
   readonly samples: number;
   /** Positions of each sequence. */
   readonly positions: number;
@@ -23,7 +24,7 @@ export interface BatchSizes {
 
 /**
  * The largest batches that a stage could draw, one of each kind: every image in the finest grid, every sequence
- * `max_length` long, every text token supervised. For planning without the data.
+ * `max_length` long or every packed row full of images, every text token supervised. For planning without the data.
  */
 export function largestBatches({ views, data, batch }: StageRecipe, model: ModelConfig): Batch[] {
   const { samples } = batch;
@@ -31,22 +32,27 @@ export function largestBatches({ views, data, batch }: StageRecipe, model: Model
     views === 'global' ? 0 : Math.max(...model.image.grids.map(([columns, rows]) => columns * rows));
   const tasks = new Set(data.map(source => source.task));
   const batches: Batch[] = [];
+  const positions = batch.packing?.length ?? model.max_length;
+  const packed = batch.packing !== undefined;
   if (tasks.has('contrastive')) batches.push(contrastiveBatch(model, samples, samples * tiles));
   if ([...tasks].some(task => task !== 'contrastive' && !TEXT_TASKS.has(task))) {
     const { globalCount, tileCount } = patchLayout(model);
     const visual = globalCount + tiles * tileCount;
+    const images = samples * (packed ? Math.max(1, Math.floor(positions / (visual + 1))) : 1);
+    const sizes: BatchSizes = {
+      samples,
+      positions,
+      tiles: bucketSize(images * tiles, samples, packed ? 2 : 4),
+      regions: pointing(tasks) ? bucketSize(images * MOST_OBJECTS, 4, 1) : 0,
+      targets: bucketSize(samples * Math.max(1, positions - visual), 16, 2),
+    };
     batches.push(
-      conversationBatch(model, {
-        samples,
-        positions: model.max_length,
-        tiles: bucketSize(samples * tiles, samples, 4),
-        regions: pointing(tasks) ? bucketSize(samples * MOST_OBJECTS, 4, 1) : 0,
-        targets: bucketSize(samples * Math.max(1, model.max_length - visual), 16, 2),
-      }),
+      packed ? packedBatch(model, sizes, bucketSize(images, samples, 2)) : conversationBatch(model, sizes),
     );
   } else if ([...tasks].some(task => TEXT_TASKS.has(task))) {
-    const targets = bucketSize(samples * model.max_length, 16, 2);
-    batches.push(textBatch(model, { samples, positions: model.max_length, tiles: 0, regions: 0, targets }));
+    const targets = bucketSize(samples * positions, 16, 2);
+    const sizes = { samples, positions, tiles: 0, regions: 0, targets };
+    batches.push(packed ? packedBatch(model, sizes, 0) : textBatch(model, sizes));
   }
   return batches;
 }
@@ -77,6 +83,16 @@ export function conversationBatch(model: ModelConfig, sizes: BatchSizes): Conver
 /** The same without images. */
 function textBatch(model: ModelConfig, sizes: BatchSizes): ConversationBatch {
   return batchOf(model, sizes, floats([0, 3, model.image.side, model.image.side]));
+}
+
+/** Packed rows with so many images in all. */
+function packedBatch(model: ModelConfig, sizes: BatchSizes, images: number): ConversationBatch {
+  const { side } = model.image;
+  const shape = [sizes.samples, sizes.positions];
+  return {
+    ...batchOf(model, sizes, floats([images, 3, side, side])),
+    packed: { segments: ints(shape), positions: ints(shape) },
+  };
 }
 
 function batchOf(model: ModelConfig, sizes: BatchSizes, globalPixels: Floats): ConversationBatch {

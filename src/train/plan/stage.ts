@@ -59,7 +59,7 @@ export async function planStage(recipe: Recipe, engine: PlannedEngine): Promise<
   const step = await traceStep(recipe, largestStep(groups, accumulate), engine);
   const { modules } = first.trace.training;
   const conversations = groups.some(({ batch }) => batch.kind === 'conversation');
-  const samplesPerStep = conversations ? accumulate * samples : samples;
+  const samplesPerStep = conversations ? accumulate * samplesOf(groups, recipe) : samples;
   const recorded = engine === 'wasm' ? [] : traces.flatMap(({ trace }) => trace.functions);
   return {
     stage: stage.stage,
@@ -75,6 +75,13 @@ export async function planStage(recipe: Recipe, engine: PlannedEngine): Promise<
     work: workOf(traces, accumulate, samplesPerStep),
     products: first.trace.products,
   };
+}
+
+/** Samples of a batch of conversations; of packed rows, as many as there are in the mean. */
+function samplesOf(groups: readonly BatchGroup[], { stage }: Recipe): number {
+  if (!stage.batch.packing) return stage.batch.samples;
+  const packed = groups.filter(({ batch }) => batch.kind === 'conversation');
+  return packed.reduce((sum, { batch, share }) => sum + share * batch.sampleIds.length, 0);
 }
 
 /** A group of batches and a step with one of them. */

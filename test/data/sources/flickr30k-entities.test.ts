@@ -166,6 +166,17 @@ describe('sentences and annotations', () => {
     });
   });
 
+  it('in another encoding are read all the same, and counted', async () => {
+    const sentences = Buffer.from('[/EN#1/scene A caf\xe9] .\r\n', 'latin1');
+    const options = await folderOf({
+      'Sentences/12.txt': sentences,
+      'Annotations/12.xml': `\uFEFF${xmlOf([[[1], [1, 1, 9, 9]]])}`,
+    });
+    const { records, report } = await readAll(flickr30kEntities, options);
+    expect(records[0]).toMatchObject({ captions: ['A café.'], objects: [{ label: 'café' }] });
+    expect(report.mended).toEqual({ 'text that is no UTF-8 read as Latin-1': 1 });
+  });
+
   it('of an image of another size are of another image', async () => {
     const options = await folderOf(
       { 'Sentences/12.txt': SENTENCES, 'Annotations/12.xml': BOXES },

@@ -188,7 +188,7 @@ describe('odd samples', () => {
     const { records, report } = await read([sound, sample]);
     expect(records.flatMap(({ conversations = [] }) => conversations)).toHaveLength(1);
     expect(report.skipped).toEqual({ [reason]: 1 });
-    expect(report.examples[reason]).toEqual(['samples.json:1, sample 1']);
+    expect(report.examples[reason]).toEqual([expect.stringMatching(/^samples\.json:1, sample 1(: .*)?$/)]);
   });
 
   it('an image file that is none', async () => {
@@ -262,8 +262,7 @@ describe('odd samples', () => {
       read([{ image: 'c.png', conversations: [human('<image>a'), gpt('b')] }]),
     ).rejects.toMatchObject({
       code: 'data',
-      message:
-        'not one record can be made of the annotations (image file missing: 1, first samples.json:1, sample 0)',
+      message: expect.stringContaining('(image file missing: 1, first samples.json:1, sample 0'),
       hint: expect.stringContaining('--images'),
     });
     await expect(read([])).rejects.toThrow('they list nothing');

@@ -246,6 +246,9 @@ describe('refs and instances', () => {
       code: 'usage',
       message: expect.stringMatching(/needs --instances FILE/),
     });
+    await expect(readAll(refcoco, { inputs: { images: inputs.images ?? [] } })).rejects.toMatchObject({
+      code: 'usage',
+    });
     const two = { ...options.inputs, refs: [...(inputs.refs ?? []), join(folder, 'refs(google).p')] };
     await expect(readAll(refcoco, { inputs: two })).rejects.toMatchObject({ code: 'usage' });
     await expect(
@@ -323,6 +326,13 @@ describe('the MDETR-style form', () => {
     });
     await expect(readAll(refcoco, { ...options, split: 'val' })).rejects.toMatchObject({ code: 'usage' });
     expect((await readAll(refcoco, { ...options, split: 'testA' })).records).toHaveLength(2);
+    const { refs = [], images = [] } = options.inputs;
+    expect(await readAll(refcoco, { inputs: { annotations: refs, images } })).toEqual(
+      await readAll(refcoco, { inputs: { refs, images } }),
+    );
+    await expect(readAll(refcoco, { inputs: { refs, annotations: refs, images } })).rejects.toMatchObject({
+      code: 'usage',
+    });
   });
 
   it('may be odd in every entry', async () => {

@@ -162,6 +162,10 @@ describe("Visual Genome's files", () => {
       const { records } = await readAll(visualGenome, await folderOf(FILES, names));
       expect(records.map(({ id }) => id)).toEqual(['vg-1', 'vg-2']);
     }
+    const apart = await folderOf();
+    const [folder] = apart.inputs.images ?? [];
+    const images = [`${folder}/VG_100K`, `${folder}/VG_100K_2`];
+    expect((await readAll(visualGenome, { inputs: { ...apart.inputs, images } })).records).toHaveLength(2);
     const { records, report } = await readAll(visualGenome, await folderOf(FILES, ['VG_100K_2/2.jpg']));
     expect(records.map(({ id }) => id)).toEqual(['vg-2']);
     expect(report.skipped).toEqual({ 'image file missing': 1 });
