@@ -1,3 +1,4 @@
+import { hasNativeOps, nativeOp } from './native-ops.ts';
 import * as tf from './tf.ts';
 
 /**
@@ -29,6 +30,8 @@ function sumRows(values: tf.Tensor2D, rows: tf.Tensor1D, count: number): tf.Tens
   if (tf.getBackend() === 'wasm') {
     return tf.scatterND(tf.expandDims(rows, 1), values, [count, values.shape[1]]);
   }
+  if (hasNativeOps())
+    return nativeOp('GroundSumRows', [values, rows], { int: { count } }, 1)[0] as tf.Tensor2D;
   return tf.unsortedSegmentSum(values, rows, count);
 }
 

@@ -1,5 +1,4 @@
 import * as tf from '../engine/tf.ts';
-import { activate } from '../nn/activation.ts';
 import { normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
@@ -49,7 +48,7 @@ export class ClipBlock {
   apply(x: tf.Tensor2D, batch: number, bias: tf.Tensor4D | null): tf.Tensor2D {
     return tf.tidy(() => {
       const mixed = tf.add<tf.Tensor2D>(x, this.#attention.apply(this.#norm1.apply(x), { batch, bias }).out);
-      const inner = activate(this.#activation, this.#fc1.apply(this.#norm2.apply(mixed)));
+      const inner = this.#fc1.applyActivated(this.#norm2.apply(mixed), this.#activation);
       return tf.add<tf.Tensor2D>(mixed, this.#fc2.apply(inner));
     });
   }

@@ -1,5 +1,5 @@
 import * as tf from '../engine/tf.ts';
-import { activate, swiGlu } from '../nn/activation.ts';
+import { swiGlu } from '../nn/activation.ts';
 import { constant, normal, zeros } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
@@ -27,9 +27,9 @@ class Dinov2Mlp {
   }
 
   apply(x: tf.Tensor2D): tf.Tensor2D {
-    const wide = this.#in.apply(x);
-    if (!this.#config.use_swiglu_ffn) return this.#out.apply(activate(this.#config.hidden_act, wide));
-    const [gate, up] = tf.split(wide, 2, 1) as [tf.Tensor2D, tf.Tensor2D];
+    if (!this.#config.use_swiglu_ffn)
+      return this.#out.apply(this.#in.applyActivated(x, this.#config.hidden_act));
+    const [gate, up] = tf.split(this.#in.apply(x), 2, 1) as [tf.Tensor2D, tf.Tensor2D];
     return this.#out.apply(swiGlu(gate, up));
   }
 }

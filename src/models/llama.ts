@@ -1,7 +1,7 @@
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import { activate, swiGlu } from '../nn/activation.ts';
-import { causalBias, segmentBias } from '../nn/attention.ts';
+import type { AttentionPattern } from '../nn/attention.ts';
 import { Embedding } from '../nn/embedding.ts';
 import { normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
@@ -15,7 +15,7 @@ import type { LlamaConfig } from './config.ts';
 export interface DecoderContext {
   readonly batch: number;
   readonly rotary: RotaryTables;
-  readonly bias: tf.Tensor4D | null;
+  readonly bias: AttentionPattern | tf.Tensor4D | null;
   /** Per block, keys and values of earlier positions. */
   readonly past?: readonly KeysAndValues[];
   /** Where `past` has a fixed number of slots: how it is written, and the blocks' prompts that precede it. */
@@ -154,7 +154,7 @@ export class Llama {
   /** The context of a whole sequence from position 0 under a causal mask, padding (if any) on the right. */
   sequence(batch: number, length: number): DecoderContext {
     const positions = Array.from({ length }, (_, t) => t);
-    return { batch, rotary: this.rotary(positions, 1), bias: causalBias(length) };
+    return { batch, rotary: this.rotary(positions, 1), bias: { causal: true, segments: null } };
   }
 
   /**
@@ -167,7 +167,7 @@ export class Llama {
       Array.from({ length }, (_, t) => t),
       1,
     );
-    return { batch, rotary: rotaryAt(table, positions), bias: segmentBias(segments) };
+    return { batch, rotary: rotaryAt(table, positions), bias: { causal: true, segments } };
   }
 
   /** Runs all blocks over embeddings [batch · length, hidden_size]. */

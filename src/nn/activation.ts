@@ -1,6 +1,8 @@
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import { fused } from './fused.ts';
+import { type GeluKind, nativeGelu, nativeSwiGlu } from './native.ts';
 
 /** The activations that Hugging Face configurations name. */
 export type ActivationName = 'quick_gelu' | 'gelu' | 'gelu_new' | 'gelu_pytorch_tanh' | 'relu' | 'silu';
@@ -62,6 +64,12 @@ export function geluTanh(x: tf.Tensor2D): tf.Tensor2D {
 
 /** silu(gate) · up, the gated unit of Llama and DINOv2-g, both [rows, width]. */
 export function swiGlu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
+  if (hasNativeOps()) return nativeSwiGlu(gate, up);
+  return composedSwiGlu(gate, up);
+}
+
+/** The twin of the fused op, of operations that every engine has. */
+export function composedSwiGlu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
   return fused(
     [gate, up],
     () => {
@@ -93,4 +101,19 @@ export function activate(name: ActivationName, x: tf.Tensor2D): tf.Tensor2D {
     default:
       throw new GroundError('model', `activation "${String(name)}" is not known`);
   }
+}
+
+/** The forms of GELU that the fused op knows, by the names of Hugging Face's configurations. */
+const NATIVE_GELU: Partial<Record<ActivationName, GeluKind>> = {
+  quick_gelu: 'quick',
+  gelu: 'exact',
+  gelu_new: 'tanh',
+  gelu_pytorch_tanh: 'tanh',
+};
+
+/** The activation of x + bias, x [rows, width], bias [width]: in one pass where the engine can. */
+export function activateBiased(name: ActivationName, x: tf.Tensor2D, bias: tf.Tensor1D): tf.Tensor2D {
+  const kind = NATIVE_GELU[name];
+  if (kind !== undefined && hasNativeOps()) return nativeGelu(x, bias, kind);
+  return activate(name, tf.add<tf.Tensor2D>(x, bias));
 }

@@ -119,6 +119,20 @@ export function segmentBias(segments: tf.Tensor2D): tf.Tensor4D {
   });
 }
 
+/** Who sees whom among the positions of a sequence, in words that a fused op understands. */
+export interface AttentionPattern {
+  /** Whether a position sees none behind itself. */
+  readonly causal: boolean;
+  /** Positions see their own segment only: int32 [batch, length]; null where all are one. Only with `causal`. */
+  readonly segments: tf.Tensor2D | null;
+}
+
+/** The additive mask that a pattern stands for, or null where all see all. */
+export function patternBias({ causal, segments }: AttentionPattern, length: number): tf.Tensor4D | null {
+  if (segments !== null) return segmentBias(segments);
+  return causal ? causalBias(length) : null;
+}
+
 /** An additive mask [batch, 1, 1, keys] that hides keys where `visible` [batch, keys] is 0. */
 export function keyBias(visible: tf.Tensor2D): tf.Tensor4D {
   return tf.tidy(() => {

@@ -1,4 +1,5 @@
 import * as tf from '../engine/tf.ts';
+import { type ActivationName, activate, activateBiased } from './activation.ts';
 import { type Initializer, normal, zeros } from './init.ts';
 import type { Parameter, Scope } from './parameter.ts';
 
@@ -42,5 +43,12 @@ export class Linear {
   apply(x: tf.Tensor2D): tf.Tensor2D {
     const y: tf.Tensor2D = tf.matMul(x, this.matrix, false, true);
     return this.bias === undefined ? y : tf.add(y, this.bias);
+  }
+
+  /** The same followed by an activation. */
+  applyActivated(x: tf.Tensor2D, activation: ActivationName): tf.Tensor2D {
+    const { bias } = this;
+    if (bias === undefined) return activate(activation, this.apply(x));
+    return activateBiased(activation, tf.matMul(x, this.matrix, false, true), bias);
   }
 }

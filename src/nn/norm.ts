@@ -1,6 +1,8 @@
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import { fused } from './fused.ts';
 import { ones, zeros } from './init.ts';
+import { nativeLayerNorm, nativeRmsNorm } from './native.ts';
 import type { Parameter, Scope } from './parameter.ts';
 
 /**
@@ -54,6 +56,7 @@ export class LayerNorm {
 
   /** [rows, width] -> the same. */
   apply(x: tf.Tensor2D): tf.Tensor2D {
+    if (hasNativeOps()) return nativeLayerNorm(x, this.#weight.value, this.#bias.value, this.#eps);
     // Gain and bias stay outside the fused part: frozen, their gradients are then never computed.
     return tf.add(tf.mul(standardize(x, this.#eps), this.#weight.value), this.#bias.value);
   }
@@ -71,6 +74,7 @@ export class RmsNorm {
 
   /** [rows, width] -> the same. */
   apply(x: tf.Tensor2D): tf.Tensor2D {
+    if (hasNativeOps()) return nativeRmsNorm(x, this.#weight.value, this.#eps);
     return tf.mul(rmsStandardize(x, this.#eps), this.#weight.value);
   }
 }

@@ -1,5 +1,6 @@
 import * as tf from '../engine/tf.ts';
 import { fused } from './fused.ts';
+import { nativeRotary } from './native.ts';
 
 /** Rotations of rotary position embedding, made once a forward pass and read by every layer. */
 export interface RotaryTables {
@@ -73,4 +74,10 @@ export function rotate(x: tf.Tensor4D, tables: RotaryTables): tf.Tensor4D {
       return [tf.add(tf.mul(dy, c), times(tf.mul(dy, s), w, true))];
     },
   );
+}
+
+/** `rotate` for rows as projections leave them, x [batch · length, heads · width]; by a fused op. */
+export function rotateRows(x: tf.Tensor2D, { cos, sin }: RotaryTables): tf.Tensor2D {
+  const flat = (table: tf.Tensor4D): tf.Tensor2D => tf.reshape(table, [-1, table.shape[3]]);
+  return nativeRotary(x, flat(cos), flat(sin));
 }

@@ -1,9 +1,18 @@
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
-import { attend, attendParts, mergeHeads, splitHeads } from './attention.ts';
+import {
+  type AttentionPattern,
+  attend,
+  attendParts,
+  mergeHeads,
+  patternBias,
+  splitHeads,
+} from './attention.ts';
 import type { Initializer } from './init.ts';
 import { Linear } from './linear.ts';
+import { nativeAttention } from './native.ts';
 import type { Scope } from './parameter.ts';
-import { type RotaryTables, rotate } from './rotary.ts';
+import { type RotaryTables, rotate, rotateRows } from './rotary.ts';
 
 export interface SelfAttentionOptions {
   readonly width: number;
@@ -33,8 +42,8 @@ export interface KeysAndValues {
 
 export interface AttentionContext {
   readonly batch: number;
-  /** Additive mask that broadcasts to [batch, heads, queries, keys], or null where all see all. */
-  readonly bias: tf.Tensor4D | null;
+  /** Who sees whom: a pattern of all positions given, or an additive mask; null where all see all. */
+  readonly bias: AttentionPattern | tf.Tensor4D | null;
   readonly rotary?: RotaryTables;
   /** What came before, for one-token-at-a-time decoding. */
   readonly past?: KeysAndValues;
@@ -77,22 +86,47 @@ export class SelfAttention {
   /** [batch · length, width] -> the same, with the keys and values that a later call may take as `past`. */
   apply(x: tf.Tensor2D, context: AttentionContext): { readonly out: tf.Tensor2D } & KeysAndValues {
     const { batch, bias, rotary, past, fixed } = context;
+    if (past === undefined && !(bias instanceof tf.Tensor) && hasNativeOps()) {
+      return this.#applyNative(x, batch, bias, rotary);
+    }
+    const length = x.shape[0] / batch;
+    const mask = bias === null || bias instanceof tf.Tensor ? bias : patternBias(bias, length);
     const turn = (t: tf.Tensor4D): tf.Tensor4D => (rotary === undefined ? t : rotate(t, rotary));
     const q = turn(splitHeads(this.#query.apply(x), batch, this.#heads));
     const k = turn(splitHeads(this.#key.apply(x), batch, this.#keyHeads));
     const v = splitHeads(this.#value.apply(x), batch, this.#keyHeads);
-    if (fixed !== undefined && past !== undefined && bias !== null) {
+    if (fixed !== undefined && past !== undefined && mask !== null) {
       const written = (before: tf.Tensor4D, now: tf.Tensor4D): tf.Tensor4D =>
         tf.add(tf.mul(before, tf.sub(1, fixed.write)), tf.mul(now, fixed.write));
       const recent = { keys: written(past.keys, k), values: written(past.values, v) };
       const seen = attendParts(q, [
         { ...fixed.prompt, bias: fixed.promptBias },
-        { ...recent, bias },
+        { ...recent, bias: mask },
       ]);
       return { out: this.#output.apply(mergeHeads(seen)), ...recent };
     }
     const keys = past === undefined ? k : tf.concat([past.keys, k], 2);
     const values = past === undefined ? v : tf.concat([past.values, v], 2);
-    return { out: this.#output.apply(mergeHeads(attend(q, keys, values, bias))), keys, values };
+    return { out: this.#output.apply(mergeHeads(attend(q, keys, values, mask))), keys, values };
+  }
+
+  /** The same by fused ops, which read rows as the projections leave them. */
+  #applyNative(
+    x: tf.Tensor2D,
+    batch: number,
+    pattern: AttentionPattern | null,
+    rotary: RotaryTables | undefined,
+  ): { readonly out: tf.Tensor2D } & KeysAndValues {
+    const turn = (t: tf.Tensor2D): tf.Tensor2D => (rotary === undefined ? t : rotateRows(t, rotary));
+    const q = turn(this.#query.apply(x));
+    const k = turn(this.#key.apply(x));
+    const v = this.#value.apply(x);
+    const { causal = false, segments = null } = pattern ?? {};
+    const options = { batch, heads: this.#heads, keyHeads: this.#keyHeads, causal, segments };
+    return {
+      out: this.#output.apply(nativeAttention(q, k, v, options)),
+      keys: splitHeads(k, batch, this.#keyHeads),
+      values: splitHeads(v, batch, this.#keyHeads),
+    };
   }
 }
