@@ -24,6 +24,8 @@ export interface DryBindingOptions {
   readonly outside?: Binding;
   /** Functions are never recorded on it: each op runs by itself, as on an engine without functions. */
   readonly eagerOnly?: boolean;
+  /** The fused ops of the engine whose part is played; by default those of `outside`. */
+  readonly fusedOps?: string | null;
 }
 
 /**
@@ -59,10 +61,10 @@ export class DryBinding implements Binding {
   #liveBytes = 0;
   #peakBytes = 0;
 
-  constructor({ outside, eagerOnly = false }: DryBindingOptions = {}) {
+  constructor({ outside, eagerOnly = false, fusedOps }: DryBindingOptions = {}) {
     this.#outside = outside;
     this.eagerOnly = eagerOnly;
-    this.fusedOps = outside?.fusedOps ?? null;
+    this.fusedOps = fusedOps ?? outside?.fusedOps ?? null;
   }
 
   /** Bytes of all tensors alive. */

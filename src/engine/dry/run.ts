@@ -27,8 +27,10 @@ export async function dryRun<T>(
     import('@tensorflow/tfjs-node-gpu/dist/register_all_kernels.js'),
   ]);
   const previous = tf.engine().backendName;
-  const binding = new DryBinding(options);
   const started = tf.findBackend('tensorflow') !== null;
+  // Where no engine has been started, the usual one is planned for: it has the fused ops.
+  const fusedOps = options.eagerOnly ? null : started ? await runningFusedOps() : 'planned';
+  const binding = new DryBinding({ ...options, fusedOps });
   if (!started) {
     replaceSlowKernels();
     // tfjs's type of a binding has SavedModel functions too, which nothing here calls.
@@ -52,4 +54,13 @@ export async function dryRun<T>(
     if (!started) tf.removeBackend('tensorflow');
     if (previous) await tf.setBackend(previous);
   }
+}
+
+/** The fused ops of the libtensorflow that has been started, whichever backend is chosen now. */
+async function runningFusedOps(): Promise<string | null> {
+  const chosen = tf.engine().backendName;
+  await tf.setBackend('tensorflow');
+  const backend = tensorflowBackend();
+  if (chosen) await tf.setBackend(chosen);
+  return backend?.binding.fusedOps ?? null;
 }

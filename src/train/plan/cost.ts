@@ -35,8 +35,8 @@ export function graphCost(graph: RecordedGraph): GraphCost {
   for (const node of readyOrder(graph)) {
     if (FREE.has(node.op)) continue;
     ops++;
-    const product = productOf(node, outputs);
-    if (product) flops += flopsOf(product);
+    const products = productsOfNode(node, outputs);
+    if (products.length > 0) flops += products.reduce((sum, product) => sum + flopsOf(product), 0);
     else {
       const read = node.inputs.reduce((sum, name) => sum + bytesOf(outputs.get(name)), 0);
       bytes += read + node.outputs.reduce((sum, output) => sum + tensorBytes(output), 0);
@@ -50,11 +50,11 @@ export function productsOf(graph: RecordedGraph): { readonly product: Product; r
   const outputs = outputsByName(graph);
   const sums = new Map<string, { product: Product; flops: number }>();
   for (const node of readyOrder(graph)) {
-    const product = productOf(node, outputs);
-    if (!product) continue;
-    const key = JSON.stringify(product);
-    const before = sums.get(key)?.flops ?? 0;
-    sums.set(key, { product, flops: before + flopsOf(product) });
+    for (const product of productsOfNode(node, outputs)) {
+      const key = JSON.stringify(product);
+      const before = sums.get(key)?.flops ?? 0;
+      sums.set(key, { product, flops: before + flopsOf(product) });
+    }
   }
   return [...sums.values()].sort((a, b) => b.flops - a.flops);
 }
@@ -71,9 +71,47 @@ function bytesOf(output: NodeOutput | undefined): number {
   return output ? tensorBytes(output) : 0;
 }
 
-function productOf(node: GraphNode, outputs: ReadonlyMap<string, NodeOutput>): Product | undefined {
-  if (node.op !== 'MatMul' && node.op !== 'BatchMatMulV2') return undefined;
-  const shape = outputs.get(node.inputs[0] ?? '')?.shape ?? [];
+/** The matrix products that an op consists of; none for an op that streams memory. */
+function productsOfNode(node: GraphNode, outputs: ReadonlyMap<string, NodeOutput>): Product[] {
+  const shapeOf = (index: number): readonly number[] => outputs.get(node.inputs[index] ?? '')?.shape ?? [];
+  switch (node.op) {
+    case 'MatMul':
+    case 'BatchMatMulV2':
+      return [matrixProduct(node, shapeOf(0))];
+    case 'GroundAttention':
+      return attentionProducts(node, shapeOf(0), 2);
+    case 'GroundAttentionGradient':
+      return attentionProducts(node, shapeOf(1), 5);
+    case 'GroundLinearCrossEntropy': {
+      const [rows = 0, inner = 0] = shapeOf(0);
+      const columns = shapeOf(1)[0] ?? 0;
+      const count = 1 + Number(node.attributes.gradients?.value ?? 0);
+      return Array.from({ length: count }, () => ({ batch: 1, rows, inner, columns }));
+    }
+    default:
+      return [];
+  }
+}
+
+/** Scores and what is done with them, [length, width] × [width, length] for every head; half of it under a causal mask. */
+function attentionProducts(
+  node: GraphNode,
+  [all = 0, wide = 0]: readonly number[],
+  times: number,
+): Product[] {
+  const attribute = (name: string): number => Number(node.attributes[name]?.value ?? 1);
+  const [batch, heads] = [attribute('batch'), attribute('heads')];
+  const length = all / batch;
+  const columns = node.attributes.causal?.value === true ? Math.ceil(length / 2) : length;
+  return Array.from({ length: times }, () => ({
+    batch: batch * heads,
+    rows: length,
+    inner: wide / heads,
+    columns,
+  }));
+}
+
+function matrixProduct(node: GraphNode, shape: readonly number[]): Product {
   const turned = ['transpose_a', 'adj_x'].some(name => node.attributes[name]?.value === true);
   const made = node.outputs[0]?.shape ?? [];
   return {
