@@ -112,7 +112,7 @@ function candidatesOfObject(
         question: ask('crop-and-box-to-text', { box: [boxPiece(box)] }, random),
         answer: [textPiece(words)],
       },
-      crops: [own(random, true)],
+      crops: [own(random, false)],
     })),
   ];
   const known = phrase === null ? null : withThe(phrase);
