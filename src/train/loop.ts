@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { writeFileAtomic } from '../atomic.ts';
 import { tensorCount } from '../engine/memory.ts';
 import { reach } from '../fault.ts';
@@ -146,6 +147,8 @@ function isDue(every: number, step: number, steps: number): boolean {
 async function takeStep({ options, trainStep, loader, listener, progress }: Session): Promise<void> {
   const { stage } = options.recipe;
   const began = performance.now();
+  // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
+  await setImmediate();
   const { batches, position, skipped, served, padding, waitSeconds, queued } = await loader.next();
   for (const message of skipped) listener.on({ type: 'note', message });
   const computeBegan = performance.now();
