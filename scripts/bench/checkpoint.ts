@@ -2,7 +2,7 @@
  * How fast checkpoints are written and read, against what the disk does with one big file in the same run; and for how
  * long training stands still while one is copied. `npx tsx scripts/bench/checkpoint.ts [--mb 512] [--dir DIR]`
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,6 +75,16 @@ async function readRaw(path: string): Promise<void> {
   await file.close();
 }
 
+/** Makes the next read come from the disk; false where this user may not. */
+function forgetFiles(): boolean {
+  try {
+    writeFileSync('/proc/sys/vm/drop_caches', '1');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
@@ -84,6 +94,7 @@ try {
   const times = { raw: [] as number[], save: [] as number[], readRaw: [] as number[], load: [] as number[] };
   const copies: number[] = [];
   let size = 0;
+  let cold = false;
   // One after the other in each round, so that both meet the disk in the same mood.
   for (let round = 0; round < 5; round++) {
     times.raw.push(await seconds(() => writeRaw(raw)));
@@ -92,7 +103,9 @@ try {
         size = (await saveCheckpoint(folder, whole)).bytes;
       }),
     );
+    cold = forgetFiles();
     times.readRaw.push(await seconds(() => readRaw(raw)));
+    forgetFiles();
     times.load.push(await seconds(() => loadCheckpoint(join(folder, 'checkpoint-000001'))));
     copies.push(
       await seconds(async () => {
@@ -107,7 +120,9 @@ try {
     ['write', rate(times.raw, bytes), rate(times.save, size)],
     ['read', rate(times.readRaw, bytes), rate(times.load, size)],
   ] as const;
-  process.stdout.write(`${(size / 1e6).toFixed(0)} MB, medians of 5\n`);
+  process.stdout.write(
+    `${(size / 1e6).toFixed(0)} MB, medians of 5, read from ${cold ? 'the disk' : 'memory'}\n`,
+  );
   for (const [what, disk, ours] of rows) {
     process.stdout.write(
       `${what}: one file ${disk.toFixed(0)} MB/s, checkpoint ${ours.toFixed(0)} MB/s, ${((100 * ours) / disk).toFixed(0)} %\n`,
