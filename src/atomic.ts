@@ -93,11 +93,13 @@ export async function writeStream(path: string, fill: (sink: Sink) => Promise<vo
     gathered = [];
     pending = 0;
     if (chunk === undefined || chunk.byteLength === 0) return;
-    await writeAll(handle, chunk).catch(thrown => {
+    const written = writeAll(handle, chunk).catch(thrown => {
       throw ioError(thrown, 'write', path);
     });
-    bytes += chunk.byteLength;
+    // While the system takes the bytes.
     checksum = crc32c(chunk, checksum);
+    await written;
+    bytes += chunk.byteLength;
   };
   try {
     await fill(async chunk => {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
+import { parseFrom } from '../train/from.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { labelOf } from './file.ts';
 import type { Complaint } from './issues.ts';
@@ -28,10 +29,11 @@ export function checkFiles(recipe: Recipe, cwd: string): Complaint[] {
       hint: datasetCommand(label),
     });
   }
-  if (stage.from !== null && !/^stage\d+$/.test(stage.from) && !existsSync(stage.from)) {
+  const origin = stage.from === null ? null : parseFrom(stage.from);
+  if (origin?.stage === null && !existsSync(origin.place)) {
     complaints.push({
       key: ['from'],
-      message: `no checkpoint folder at ${labelOf(stage.from, cwd)}`,
+      message: `no checkpoint folder at ${labelOf(origin.place, cwd)}`,
       hint: 'name an earlier stage (stage1), a checkpoint folder, or null for random weights',
     });
   }

@@ -5,6 +5,7 @@ import { stringify } from 'yaml';
 import { writeFileAtomic } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
+import { parseFrom } from '../train/from.ts';
 import type { Networks } from '../train/import.ts';
 import { readConfigFile, valuesOf } from './file.ts';
 import { stagesOf } from './load.ts';
@@ -43,9 +44,10 @@ export async function writeImportedRecipe(options: {
   for (const number of stagesOf(recipeDir).filter(k => k >= stage)) {
     const name = `stage${number}.yaml`;
     const { doc } = readConfigFile(join(recipeDir, name), process.cwd());
-    const from: unknown = doc.get('from');
-    const earlier = typeof from === 'string' ? /^stage(\d+)$/.exec(from)?.[1] : undefined;
-    if (earlier === undefined || Number(earlier) < stage) doc.set('from', out);
+    const key = doc.has('init_from') ? 'init_from' : 'from';
+    const from: unknown = doc.get(key);
+    const earlier = typeof from === 'string' ? parseFrom(from).stage : null;
+    if (earlier === null || earlier < stage) doc.set(key, out);
     if (model.pretraining === undefined && doc.hasIn(['model', 'pretraining']))
       doc.deleteIn(['model', 'pretraining']);
     await writeFileAtomic(join(out, name), doc.toString({ lineWidth: 0, flowCollectionPadding: false }));

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { GroundError } from '../errors.ts';
+import { parseFrom } from '../train/from.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { checkFiles } from './dependencies.ts';
 import { type ConfigFile, labelOf, placeOf, readConfigFile, valuesOf } from './file.ts';
@@ -133,7 +134,7 @@ export function resolveRecipe(stageFile: ConfigFile, options: ResolveOptions): L
       origin(['model', 'tokenizer'])?.kind === 'flag' ? options.cwd : tokenizerDir(stageFile, base),
   });
   const recipe = recipeOfTree(resolved);
-  const complaints = checkRules(recipe);
+  const complaints = [...checkOrigin(parsed.data), ...checkRules(recipe)];
   if (options.expectedStage !== undefined && recipe.stage.stage !== options.expectedStage) {
     const message = `this is the file of stage ${options.expectedStage}, found ${recipe.stage.stage}`;
     complaints.push({ key: ['stage'], message });
@@ -142,6 +143,17 @@ export function resolveRecipe(stageFile: ConfigFile, options: ResolveOptions): L
   problems.push(...complaints.map(locate));
   if (problems.length > 0) throw problemsError(problems, options.label);
   return { recipe, origin };
+}
+
+/** Where weights come from is said once: nobody should get random ones by leaving a line out. */
+function checkOrigin({ from, init_from: other }: RecipeTree): Complaint[] {
+  if (from === undefined && other === undefined) {
+    const message = 'missing; expected stageN, a checkpoint folder, or null for random weights';
+    return [{ key: ['from'], message, hint: '`from` and `init_from` are two names of one key' }];
+  }
+  if (from === undefined || other === undefined) return [];
+  const message = 'says what `from` says already';
+  return [{ key: ['init_from'], message, hint: 'give one of them', aboutKey: true }];
 }
 
 /** The model file that a stage file extends; undefined where it names none. */
@@ -168,11 +180,12 @@ function tokenizerDir(stageFile: ConfigFile, base: ReturnType<typeof readBase>):
 function resolvePaths(tree: RecipeTree, from: { cwd: string; tokenizerDir: string }): RecipeTree {
   const absolute = (sources: RecipeTree['data']) =>
     sources.map(source => ({ ...source, dataset: resolve(from.cwd, source.dataset) }));
-  const weights =
-    tree.from === null || /^stage\d+$/.test(tree.from) ? tree.from : resolve(from.cwd, tree.from);
+  const weights = (named: string | null): string | null =>
+    named === null || parseFrom(named).stage !== null ? named : resolve(from.cwd, named);
   return {
     ...tree,
-    from: weights,
+    ...(tree.from === undefined ? {} : { from: weights(tree.from) }),
+    ...(tree.init_from === undefined ? {} : { init_from: weights(tree.init_from) }),
     data: absolute(tree.data),
     eval: { ...tree.eval, data: absolute(tree.eval.data) },
     model: { ...tree.model, tokenizer: resolve(from.tokenizerDir, tree.model.tokenizer) },

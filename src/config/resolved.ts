@@ -1,15 +1,32 @@
+import { isAbsolute } from 'node:path';
 import { stringify } from 'yaml';
-import type { Recipe } from '../train/recipe.ts';
+import type { DataSource, Recipe } from '../train/recipe.ts';
 import { labelOf, readConfigFile } from './file.ts';
 import { resolveRecipe } from './load.ts';
 
 /**
  * A recipe as YAML with every default written out, in the shape of a stage file with its model inside: what is kept in
- * the folder of a run, and a stage file in its own right.
+ * the folder of a run, and a stage file in its own right. Datasets and weights below the current folder are named from
+ * there, so that a project can be moved or copied as a whole.
  */
-export function recipeToYaml(recipe: Recipe): string {
-  const { stage, ...rest } = recipe.stage;
-  return stringify({ stage, ...rest, model: recipe.model }, { lineWidth: 0 });
+export function recipeToYaml(
+  { stage: { stage, ...rest }, model }: Recipe,
+  cwd: string = process.cwd(),
+): string {
+  const near = (sources: readonly DataSource[]) =>
+    sources.map(source => ({ ...source, dataset: labelOf(source.dataset, cwd) }));
+  const { from } = rest;
+  const values = {
+    stage,
+    ...rest,
+    // `./`: a folder may be called as a stage is.
+    from:
+      from === null || !isAbsolute(from) || labelOf(from, cwd) === from ? from : `./${labelOf(from, cwd)}`,
+    data: near(rest.data),
+    eval: { ...rest.eval, data: near(rest.eval.data) },
+    model,
+  };
+  return stringify(values, { lineWidth: 0 });
 }
 
 /** Reads back what `recipeToYaml` wrote: an equal recipe. Throws `config` where somebody has spoilt the file. */

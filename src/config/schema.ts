@@ -75,8 +75,15 @@ export const stageSchema = section({
   name: text().describe('What the stage is for, in a few words.'),
   from: text()
     .nullable()
+    .exactOptional()
     .describe(
       'Where weights come from: `stageN` of the same run, a checkpoint folder, or null for random ones.',
+    ),
+  init_from: text()
+    .nullable()
+    .exactOptional()
+    .describe(
+      'Another name of `from`, of which one is required: weights alone, never a place to go on from.',
     ),
   train: z
     .array(text(), 'a list of parameter groups')
@@ -152,6 +159,6 @@ export type RecipeTree = z.output<typeof recipeSchema>;
 
 /** The tree as the program knows it. */
 export function recipeOfTree(tree: RecipeTree): Recipe {
-  const { model, ...stage } = tree;
-  return { model, stage };
+  const { model, stage, name, from, init_from, ...rest } = tree;
+  return { model, stage: { stage, name, from: init_from ?? from ?? null, ...rest } };
 }

@@ -1,4 +1,5 @@
 import { type TaskName, TEXT_TASKS } from '../data/tasks/names.ts';
+import { parseFrom } from '../train/from.ts';
 import type { Rule } from './issues.ts';
 
 /** Modules that a parameter name can begin with, and their parts where they have any. */
@@ -153,8 +154,8 @@ export const trainedModulesGetGradient: Rule = ({ stage }) => {
 
 /** Weights come from before, not from the stage itself or a later one. */
 export const startsFromEarlierStage: Rule = ({ stage }) => {
-  const match = /^stage(\d+)$/.exec(stage.from ?? '');
-  if (!match || Number(match[1]) < stage.stage) return [];
+  const earlier = parseFrom(stage.from ?? '').stage;
+  if (earlier === null || earlier < stage.stage) return [];
   return [{ key: ['from'], message: `stage ${stage.stage} cannot start from ${stage.from}` }];
 };
 

@@ -6,6 +6,7 @@ import { GroundError } from '../errors.ts';
 import type { ConversationBatch, Floats, Ints, RegionGeometry } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { bucketSize } from './buckets.ts';
+import { takeFloats } from './buffers.ts';
 import type { Views } from './image.ts';
 import {
   localCentresOf,
@@ -270,8 +271,8 @@ export function pixels(
 ): Pick<ConversationBatch, 'globalPixels' | 'localPixels' | 'localCentres'> {
   const { side } = model.image;
   const plane = side * side;
-  const globals = new Float32Array(images * 3 * plane);
-  const locals = new Float32Array(tiles * 3 * plane);
+  const globals = takeFloats(images * 3 * plane);
+  const locals = takeFloats(tiles * 3 * plane);
   const centres = new Float32Array(tiles * layout.tileCount * 2);
   let globalAt = 0;
   let localAt = 0;
@@ -284,6 +285,8 @@ export function pixels(
     centres.set(own, centreAt);
     centreAt += own.length;
   }
+  globals.fill(0, globalAt);
+  locals.fill(0, localAt);
   return {
     globalPixels: { data: globals, shape: [images, 3, side, side] },
     localPixels: { data: locals, shape: [tiles, 3, side, side] },
@@ -357,7 +360,12 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-/** Every array of a batch: what travels between threads. */
+/** The memory of all arrays of batches, each buffer once: what travels between threads. */
+export function buffersOf(batches: readonly object[]): ArrayBuffer[] {
+  return [...new Set(arraysOf(batches).map(array => array.buffer as ArrayBuffer))];
+}
+
+/** Every array of a batch. */
 export function arraysOf(batch: object): (Floats | Ints)['data'][] {
   return Object.values(batch).flatMap(value => {
     if (value instanceof Float32Array || value instanceof Int32Array) return [value];

@@ -34,15 +34,19 @@ export interface Views {
   readonly localPlacement: Placement;
 }
 
+/** Pixels of the largest image that is decoded: its RGB takes 384 MiB. A file of a few bytes can claim any size. */
+export const MAX_PIXELS = 2 ** 27;
+
 /**
  * The pixels of a JPEG, PNG or WebP as 8-bit RGB, as Pillow's convert('RGB') gives them: alpha is dropped (not
- * composited), grey is repeated, an embedded colour profile is ignored. EXIF orientation is applied unless only the
- * unrotated pixels fit the size that the annotations were made for. Throws `data` on a damaged file or another size.
+ * composited), grey is repeated, an embedded colour profile is ignored; of an animation the first frame. EXIF orientation is
+ * applied unless only the unrotated pixels fit the size that the annotations were made for. Throws `data` on a file that is
+ * damaged or ends early, one of another size, and one of more than `MAX_PIXELS`.
  */
 export async function decodeImage(input: ImageInput): Promise<Rgb> {
   const { default: sharp } = await import('sharp');
   const decode = async (oriented: boolean): Promise<Rgb> => {
-    const options = { failOn: 'error', ignoreIcc: true, autoOrient: oriented } as const;
+    const options = { ...LIMITS, failOn: 'error', ignoreIcc: true, autoOrient: oriented } as const;
     const { data, info } = await sharp(input.image, options)
       .removeAlpha()
       .toColourspace('srgb')
@@ -75,7 +79,7 @@ export async function decodeImage(input: ImageInput): Promise<Rgb> {
 export async function imageInputOf(bytes: Uint8Array, id: string): Promise<ImageInput> {
   const { default: sharp } = await import('sharp');
   try {
-    const { autoOrient } = await sharp(bytes).metadata();
+    const { autoOrient } = await sharp(bytes, LIMITS).metadata();
     return { id, image: bytes, width: autoOrient.width, height: autoOrient.height };
   } catch (cause) {
     throw new GroundError('data', `${id} is no image: ${reasonOf(cause)}`, {
@@ -85,9 +89,12 @@ export async function imageInputOf(bytes: Uint8Array, id: string): Promise<Image
   }
 }
 
+const LIMITS = { limitInputPixels: MAX_PIXELS } as const;
+
 /** The decoder's complaint: it repeats itself on further lines. */
 function reasonOf(thrown: unknown): string {
-  return messageOf(thrown).split('\n')[0] ?? '';
+  const [complaint = ''] = messageOf(thrown).split('\n');
+  return /pixel limit/.test(complaint) ? `it has more than ${MAX_PIXELS} pixels; scale it down` : complaint;
 }
 
 /** The views of a decoded image; without `tiles` the grid is still chosen but nothing is cut. */

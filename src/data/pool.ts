@@ -5,6 +5,8 @@
  */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { type ErrorCode, GroundError, messageOf } from '../errors.ts';
+import type { Batch } from '../models/batch.ts';
+import { buffersOf } from './collate.ts';
 import { Ledger } from './ledger.ts';
 import type { Loader, StepBatches } from './loader.ts';
 import type { FinishedBatch, PlannedStep } from './plan.ts';
@@ -29,6 +31,9 @@ export interface PlanMessage {
   readonly index: number;
   readonly plan: PlannedStep;
 }
+
+/** What a worker is sent: that one more step is wanted (the one that plans), or memory to use again. */
+export type WorkerRequest = 'next' | readonly ArrayBuffer[];
 
 /** What a worker sends. An error without `index` is of no step: the worker could not begin. */
 export type WorkerMessage =
@@ -73,6 +78,7 @@ class Pool implements Loader {
   readonly #arrived = new Map<number, Arrived>();
   #ready = 0;
   #next = 0;
+  #recycled = 0;
   /** What ended the pool. */
   #failure: Error | null = null;
   #wake: () => void = () => {};
@@ -97,7 +103,8 @@ class Pool implements Loader {
 
   /** Asks for `count` steps more. */
   ask(count: number): void {
-    for (let i = 0; i < count; i++) this.#workers[0]?.postMessage('next');
+    const request: WorkerRequest = 'next';
+    for (let i = 0; i < count; i++) this.#workers[0]?.postMessage(request);
   }
 
   async opened(): Promise<void> {
@@ -121,6 +128,12 @@ class Pool implements Loader {
       this.#fail(thrown instanceof Error ? thrown : new Error(messageOf(thrown)));
       throw thrown;
     }
+  }
+
+  recycle(batches: readonly Batch[]): void {
+    const request: WorkerRequest = buffersOf(batches);
+    // Any of them has use for it; taking turns as steps do, each gets back about what it gave.
+    this.#workers[this.#recycled++ % this.#workers.length]?.postMessage(request, request);
   }
 
   async close(): Promise<void> {

@@ -5,13 +5,14 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import sharp from 'sharp';
 import { GroundError, messageOf } from '../errors.ts';
+import { giveBuffers } from './buffers.ts';
 import { type Candidates, DEFAULT_CACHE_BYTES, openCandidates } from './candidates.ts';
-import { arraysOf } from './collate.ts';
+import { buffersOf } from './collate.ts';
 import { openDataset } from './dataset.ts';
 import { Finisher } from './finisher.ts';
 import type { FinishedBatch, PlannedStep } from './plan.ts';
 import { Planner } from './planner.ts';
-import type { PlanMessage, WorkerMessage, WorkerOptions } from './pool.ts';
+import type { PlanMessage, WorkerMessage, WorkerOptions, WorkerRequest } from './pool.ts';
 
 const port: MessagePort =
   parentPort ??
@@ -41,17 +42,16 @@ async function finish(finisher: Finisher, { index, plan }: PlanMessage): Promise
   try {
     const finished: FinishedBatch[] = [];
     for (const batch of plan.batches) finished.push(await finisher.finish(batch));
-    const buffers = arraysOf(finished.map(({ batch }) => batch)).map(array => array.buffer as ArrayBuffer);
     // The arrays say it all: the planned samples stay here.
     const rest: PlannedStep = { ...plan, batches: [] };
-    send({ kind: 'step', index, plan: rest, finished }, [...new Set(buffers)]);
+    send({ kind: 'step', index, plan: rest, finished }, buffersOf(finished.map(({ batch }) => batch)));
   } catch (thrown) {
     report(thrown, index);
   }
 }
 
 /** Plans in order, one step after the other; after a failure there is no next step. */
-function planOnRequest(candidates: Candidates, finisher: Finisher, options: WorkerOptions): void {
+function plannerOf(candidates: Candidates, finisher: Finisher, options: WorkerOptions): () => void {
   const planner = new Planner(candidates, options.producing.position);
   let index = 0;
   let failed = false;
@@ -63,12 +63,12 @@ function planOnRequest(candidates: Candidates, finisher: Finisher, options: Work
     else void finish(finisher, message);
   };
   let last: Promise<void> = Promise.resolve();
-  port.on('message', () => {
+  return () => {
     last = last.then(planNext).catch(thrown => {
       failed = true;
       report(thrown, index - 1);
     });
-  });
+  };
 }
 
 const options: WorkerOptions = workerData;
@@ -77,8 +77,12 @@ try {
   const share = { ...sources, cacheBytes: cacheBytes / options.workers };
   const candidates = await openCandidates(share, openDataset);
   const finisher = new Finisher(candidates);
-  if (options.plans) options.plans.on('message', (message: PlanMessage) => void finish(finisher, message));
-  else planOnRequest(candidates, finisher, options);
+  options.plans?.on('message', (message: PlanMessage) => void finish(finisher, message));
+  const plan = plannerOf(candidates, finisher, options);
+  port.on('message', (request: WorkerRequest) => {
+    if (request === 'next') plan();
+    else giveBuffers(request);
+  });
   send({ kind: 'ready' });
 } catch (thrown) {
   report(thrown);

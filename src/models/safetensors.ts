@@ -115,9 +115,17 @@ export class SafetensorsFile {
     const [first] = this.tensors.values();
     let checksum = crc32c(new Uint8Array(await readRange(this.#handle, this.file, 0, first?.begin ?? size)));
     const arrays = new Map<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>();
-    for (const [name, { dtype, shape }] of this.tensors) {
-      const bytes = await this.#read(name);
+    const names = [...this.tensors.keys()];
+    let next = names[0] === undefined ? undefined : this.#read(names[0]);
+    for (const [i, name] of names.entries()) {
+      const bytes = (await next) as ArrayBuffer;
+      const after = names[i + 1];
+      // The next tensor is fetched while this one is looked at.
+      next = after === undefined ? undefined : this.#read(after);
+      // Awaited in the next round, if there is one: until then nobody else hears of its failure.
+      next?.catch(() => undefined);
       checksum = crc32c(new Uint8Array(bytes), checksum);
+      const { dtype, shape } = this.info(name);
       arrays.set(name, { shape, data: widen.float32(dtype, bytes, this.#label(name)) });
     }
     return { arrays, crc32c: checksum };

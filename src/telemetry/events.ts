@@ -41,6 +41,8 @@ export type RunEvent =
       readonly mixture?: Readonly<Record<string, number>>;
       /** Share of the sequences' positions that hold nothing, 0..1. */
       readonly padding?: number;
+      /** Steps that the loader had ready when this one was taken. */
+      readonly queued?: number;
       /** Where the step's wall time went. */
       readonly seconds: {
         readonly data: number;

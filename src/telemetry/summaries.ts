@@ -42,6 +42,7 @@ export function stepScalars(event: StepEvent): Record<string, number> {
       : {}),
     ...prefixed('data/served', event.mixture ?? {}),
     ...(event.padding === undefined ? {} : { 'data/padding': event.padding }),
+    ...(event.queued === undefined ? {} : { 'data/queued': event.queued }),
     'memory/rss_bytes': event.rssBytes,
     'memory/tensors': event.tensors,
   };

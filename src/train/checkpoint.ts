@@ -161,10 +161,13 @@ async function writeFiles(folder: string, content: CheckpointContent): Promise<M
   };
   const addText = (name: string, text: string): Promise<void> =>
     add(name, sink => sink(new TextEncoder().encode(text)));
-  await add(WEIGHTS, sink => encodeSafetensors(sink, entries('', content.model)));
-  await add(MOMENTS, sink =>
-    encodeSafetensors(sink, [...entries('m.', content.optimizer.m), ...entries('v.', content.optimizer.v)]),
-  );
+  const moments = [...entries('m.', content.optimizer.m), ...entries('v.', content.optimizer.v)];
+  const large = await Promise.allSettled([
+    add(WEIGHTS, sink => encodeSafetensors(sink, entries('', content.model))),
+    add(MOMENTS, sink => encodeSafetensors(sink, moments)),
+  ]);
+  // Both have ended: nothing writes into a folder that is about to be removed.
+  for (const result of large) if (result.status === 'rejected') throw result.reason;
   await addText('state.json', jsonText({ format: STATE_FORMAT, ...content.state }));
   await addText('recipe.yaml', content.recipe);
   await addText('model.json', jsonText({ ...content.modelConfig, tokenizer: 'tokenizer.json' }));

@@ -1,4 +1,5 @@
 import { GroundError } from '../errors.ts';
+import { parseFrom } from './from.ts';
 import type { Recipe } from './recipe.ts';
 import { isFinished } from './start.ts';
 
@@ -15,14 +16,14 @@ export async function expandStages(
   const visit = async (stage: number, wantedBy: number | null): Promise<void> => {
     if (order.includes(stage)) return;
     if (wantedBy !== null && (await isFinished(runDir, stage))) return;
-    const previous = /^stage(\d+)$/.exec(recipeOf(stage).stage.from ?? '')?.[1];
-    if (previous !== undefined) {
-      if (Number(previous) >= stage) {
+    const previous = parseFrom(recipeOf(stage).stage.from ?? '').stage;
+    if (previous !== null) {
+      if (previous >= stage) {
         throw new GroundError('config', `from: stage ${stage} cannot start from stage ${previous}`, {
           hint: 'a stage starts from an earlier one, a checkpoint folder, or null',
         });
       }
-      await visit(Number(previous), stage);
+      await visit(previous, stage);
     }
     order.push(stage);
   };

@@ -52,12 +52,13 @@ export async function checkFiles(
   list: FileList,
   { checksums }: { readonly checksums: boolean },
 ): Promise<Problem[]> {
-  const problems: Problem[] = [];
-  for (const [file, expected] of Object.entries(list)) {
-    const problem = await compare(join(folder, file), expected, checksums);
-    if (problem !== undefined) problems.push({ file, problem });
-  }
-  return problems;
+  const found = await Promise.all(
+    Object.entries(list).map(async ([file, expected]) => ({
+      file,
+      problem: await compare(join(folder, file), expected, checksums),
+    })),
+  );
+  return found.flatMap(({ file, problem }) => (problem === undefined ? [] : [{ file, problem }]));
 }
 
 /** What is wrong with a checksum found in a file whose size is right; undefined when it is the one expected. */
@@ -114,13 +115,19 @@ async function compare(
     if (!stat.isFile()) return 'is not a file';
     if (stat.size !== expected.bytes) return `has ${stat.size} bytes instead of ${expected.bytes}`;
     if (!checksums) return undefined;
-    const buffer = new Uint8Array(Math.min(READ_CHUNK, stat.size));
+    const length = Math.min(READ_CHUNK, stat.size);
+    let [buffer, other] = [new Uint8Array(length), new Uint8Array(length)];
     let found = 0;
-    for (let at = 0; at < stat.size; ) {
-      const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, at);
+    let at = 0;
+    let reading = handle.read(buffer, 0, length, at);
+    while (at < stat.size) {
+      const { bytesRead } = await reading;
       if (bytesRead === 0) return `ended at byte ${at} while being read`;
-      found = crc32c(buffer.subarray(0, bytesRead), found);
       at += bytesRead;
+      [buffer, other] = [other, buffer];
+      // The next piece is fetched while this one is looked at.
+      if (at < stat.size) reading = handle.read(buffer, 0, length, at);
+      found = crc32c(other.subarray(0, bytesRead), found);
     }
     return checksumProblem(found, expected.crc32c);
   } catch (thrown) {

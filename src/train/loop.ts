@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { writeFileAtomic } from '../atomic.ts';
 import { tensorCount } from '../engine/memory.ts';
 import { reach } from '../fault.ts';
@@ -146,12 +147,15 @@ function isDue(every: number, step: number, steps: number): boolean {
 async function takeStep({ options, trainStep, loader, listener, progress }: Session): Promise<void> {
   const { stage } = options.recipe;
   const began = performance.now();
-  const { batches, position, skipped, served, padding, waitSeconds } = await loader.next();
+  // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
+  await setImmediate();
+  const { batches, position, skipped, served, padding, waitSeconds, queued } = await loader.next();
   for (const message of skipped) listener.on({ type: 'note', message });
   const computeBegan = performance.now();
   reach('step');
   const result = trainStep.run(batches, progress.step);
   const ended = performance.now();
+  loader.recycle(batches);
   progress.step += 1;
   progress.samples += result.samples;
   progress.tokens += result.tokens;
@@ -170,6 +174,7 @@ async function takeStep({ options, trainStep, loader, listener, progress }: Sess
     tokens: result.tokens,
     mixture: Object.fromEntries(served.map(({ name, count }) => [name, count])),
     padding,
+    queued,
     seconds: {
       data: waitSeconds,
       compute: (ended - computeBegan) / 1000,
@@ -237,7 +242,8 @@ async function readResult(stageDir: string, checkpoint: string): Promise<StageRe
   const text = await readFile(join(stageDir, RESULT), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   const result = JSON.parse(text) as StageResult;
-  return result.checkpoint === checkpoint ? result : undefined;
+  // The run may have been moved since.
+  return basename(result.checkpoint) === basename(checkpoint) ? { ...result, checkpoint } : undefined;
 }
 
 function mean(values: readonly number[]): number | null {

@@ -49,6 +49,8 @@ export interface Session {
   readonly progress: Progress;
   readonly saving: Saving;
   readonly inputs: Inputs;
+  /** The tokenizer's files as they were when the session began; a checkpoint has its own copy. */
+  readonly tokenizer: Pick<CheckpointContent, 'tokenizer' | 'companions'>;
   /** Where the weights that do not train lie; written again should somebody touch it. */
   frozen: FrozenFile | null;
   /** The best score by the stage's metric so far. */
@@ -94,6 +96,10 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
   const { model, plan, stageDir } = prepared;
   const progress = progressOf(start);
   const inputs = await readInputs(options.recipe);
+  const tokenizer = {
+    tokenizer: new Uint8Array(await readFile(modelConfig.tokenizer)),
+    companions: await tokenizerCompanions(modelConfig.tokenizer),
+  };
   const metric = metricOf(stage);
   const best = metric ? await bestScore(stageDir, metric) : null;
   const loader = await openLoader({
@@ -113,7 +119,7 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
     { stageDir, writer: openWriter(options.workers > 0), listener, policy, metric },
     last,
   );
-  return { ...prepared, options, trainStep, loader, listener, progress, saving, inputs, best };
+  return { ...prepared, options, trainStep, loader, listener, progress, saving, inputs, tokenizer, best };
 }
 
 /** Ends everything, a save that is being written first. */
@@ -172,8 +178,7 @@ export async function takeContent(
     ...(session.frozen ? { frozen: session.frozen } : {}),
     recipe: codec.write(recipe),
     modelConfig: recipe.model,
-    tokenizer: new Uint8Array(await readFile(recipe.model.tokenizer)),
-    companions: await tokenizerCompanions(recipe.model.tokenizer),
+    ...session.tokenizer,
   };
 }
 

@@ -5,6 +5,7 @@ import { Ferret } from '../models/ferret.ts';
 import type { ParameterTree } from '../nn/parameter.ts';
 import type { Inputs } from './checkpoint.ts';
 import { openNewest, openResolved, requireWhole } from './find.ts';
+import { parseFrom } from './from.ts';
 import { loadNewest } from './heal.ts';
 import { readInputs } from './inputs.ts';
 import { type LoadedCheckpoint, loadCheckpoint, readSteps } from './reading.ts';
@@ -130,24 +131,17 @@ export async function initialWeights(
 async function initialCheckpoint(recipe: Recipe, runDir: string): Promise<LoadedCheckpoint | null> {
   const { from, stage } = recipe.stage;
   if (from === null) return null;
-  const { place, best } = parseFrom(from);
-  const previous = /^stage\d+$/.test(place);
-  const folder = previous ? join(runDir, place) : place;
-  if (previous && !existsSync(folder)) {
+  const { stage: previous, place, best } = parseFrom(from);
+  const folder = previous === null ? place : join(runDir, place);
+  if (previous !== null && !existsSync(folder)) {
     throw new GroundError(
       'config',
       `stage ${stage} starts from ${place}, which this run has not trained (${folder})`,
       {
-        hint: `train it first (--stage ${place.slice(5)}-${stage}), name a checkpoint (--set from=DIR), or start from random weights (--set from=null)`,
+        hint: `train it first (--stage ${previous}-${stage}), name a checkpoint (--set from=DIR), or start from random weights (--set from=null)`,
       },
     );
   }
   const opened = await openResolved(folder, path => loadCheckpoint(path, { optimizer: false }), { best });
   return opened.value;
-}
-
-/** `stage1@best` is the best checkpoint of stage 1; without the ending the newest. */
-export function parseFrom(from: string): { readonly place: string; readonly best: boolean } {
-  const best = from.endsWith('@best');
-  return { place: best ? from.slice(0, -'@best'.length) : from, best };
 }

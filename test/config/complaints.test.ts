@@ -43,7 +43,7 @@ describe('a wrong recipe is answered with the place, what was expected and what 
       recipe/stage2.yaml:11:22  batch.qqqq: no such key
         11 | batch: {samples: 16, qqqq: 1}
            |                      ^^^^
-        = the keys here are samples, accumulate, contrastive"
+        = the keys here are samples, accumulate, contrastive, packing, bucket"
     `);
   });
 
@@ -116,7 +116,7 @@ describe('a wrong recipe is answered with the place, what was expected and what 
   test('an unknown word', () => {
     expect(complaintsAbout({ stage: [['dense-referring', 'dense-refering']] })).toMatchInlineSnapshot(`
       "a problem in the recipe recipe, stage 2
-      recipe/stage2.yaml:10:40  data.0.task: expected one of contrastive, scene-text, caption, dense-referring, dense-detection, rec, reg, roc, relation, count, ocr, found "dense-refering"
+      recipe/stage2.yaml:10:40  data.0.task: expected one of contrastive, scene-text, caption, dense-referring, dense-detection, rec, reg, roc, relation, count, ocr, grounded-caption, phrase-grounding, negatives, grounded-count, conversation, text-conversation, vqa, presence, found "dense-refering"
         10 |   - {dataset: data/scenes/train, task: dense-refering, weight: 1}
            |                                        ^^^^^^^^^^^^^^
         = did you mean dense-referring?"
@@ -332,7 +332,7 @@ describe('a wrong recipe is answered with the place, what was expected and what 
       recipe/stage2.yaml:5:20  train.1: sampler gets no gradient from the tasks in data
         5 | train: [projector, sampler]
           |                    ^^^^^^^
-        = it learns from dense-referring, reg, roc, relation, ocr"
+        = it learns from dense-referring, reg, roc, relation, ocr, conversation"
     `);
   });
 
@@ -412,6 +412,20 @@ describe('a wrong recipe is answered with the place, what was expected and what 
       recipe/model.yaml:5:27  model.image.grids.2: grid [1, 1] is listed twice
         5 |   grids: [[1, 1], [2, 1], [1, 1]]
           |                           ^^^^^^"
+    `);
+  });
+
+  test('rows that are packed and sorted', () => {
+    expect(
+      complaintsAbout({
+        stage: [['batch: {samples: 16}', 'batch: {samples: 16, packing: {length: 512}, bucket: {}}']],
+      }),
+    ).toMatchInlineSnapshot(`
+      "a problem in the recipe recipe, stage 2
+      recipe/stage2.yaml:11:54  batch.bucket: batch.packing is set, and rows of one length cannot be sorted by length
+        11 | batch: {samples: 16, packing: {length: 512}, bucket: {}}
+           |                                                      ^^
+        = keep one of the two"
     `);
   });
 

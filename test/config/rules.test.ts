@@ -29,6 +29,8 @@ describe('rules let pass', () => {
     ],
     ['the sampler on the global view alone', ['views=global', 'train=sampler', 'copy=[]']],
     ['an earlier stage', ['from=stage0']],
+    ['packed rows', ['batch.packing={length: 512}', 'on_bad_sample=skip']],
+    ['batches of like length', ['batch.bucket={}', 'data.0.rounds=2']],
     ['scene text for the language model', ['train=llm', 'copy=[]', 'data.0.task=scene-text']],
   ])('%s', (_, overrides) => {
     expect(checkRules(loadSample({}, { overrides }))).toEqual([]);

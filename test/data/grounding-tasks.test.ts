@@ -1,5 +1,10 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Conversation } from '../../src/data/conversation.ts';
 import type { ImageRecord, ObjectAnnotation } from '../../src/data/record.ts';
 import { piecesText } from '../../src/data/render.ts';
@@ -10,7 +15,7 @@ import { conversationOf } from '../../src/data/tasks/index.ts';
 import { mentionsOf } from '../../src/data/tasks/mentions.ts';
 import { GROUNDING_PROMPT } from '../../src/data/tasks/phrasings.ts';
 import { LabelStatistics } from '../../src/data/tasks/statistics.ts';
-import { box } from './loader-records.ts';
+import { box, TOKENIZER_FILE } from './loader-records.ts';
 
 const literal = taskContext({ phrasing: 'literal', groundingPrompt: GROUNDING_PROMPT });
 
@@ -53,7 +58,9 @@ const texts = (record: ImageRecord, conversation: Conversation | null) =>
   ]);
 
 let scenes: ImageRecord[];
+let stable: ImageRecord[];
 beforeAll(async () => {
+  stable = await Promise.all(Array.from({ length: 20 }, (_, i) => renderScene(7, i)));
   scenes = await Promise.all(Array.from({ length: 40 }, (_, i) => renderScene(11, i)));
 });
 
@@ -481,5 +488,49 @@ describe('phrasings', () => {
       }
     }
     expect(used.size).toBeGreaterThanOrEqual(8);
+  });
+});
+
+describe('the tiny recipe', () => {
+  // Its results are tuned: another wording, or one draw more, would change them. New phrasings belong to new tasks.
+  it.each([
+    ['scene-text', '31e9c3affc2270e3'],
+    ['caption', 'dedfd9dd8467b7ab'],
+    ['dense-referring', '63d8913f9618aa53'],
+    ['dense-detection', 'c519364a80f5e0a9'],
+    ['rec', '8b69150f5b84808f'],
+    ['reg', 'a3b79119b2931c02'],
+    ['roc', 'd6283fb23841b824'],
+    ['relation', '316aadf1a7fd9110'],
+    ['count', '3a89b001f0043a81'],
+  ] as const)('%s makes the conversations it always made', (task, digest) => {
+    const labels = [
+      'circle',
+      'square',
+      'triangle',
+      'star',
+      'cross',
+      'ring',
+      'diamond',
+      'heart',
+      'digit',
+    ].sort();
+    const made = (['varied', 'literal'] as const).flatMap(phrasing =>
+      stable.map(scene =>
+        conversationOf(scene, task, taskContext({ seed: 1, phrasing, groundingPrompt: 'Where?', labels })),
+      ),
+    );
+    expect(createHash('sha256').update(JSON.stringify(made)).digest('hex').slice(0, 16)).toBe(digest);
+  });
+
+  it('has a tokenizer that its script would write again', async () => {
+    const file = join(tmpdir(), `ground-tokenizer-${process.pid}.json`);
+    onTestFinished(() => rm(file, { force: true }));
+    const script = join(import.meta.dirname, '../../scripts/make-tiny-tokenizer.ts');
+    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script, '--out', file], {
+      encoding: 'utf8',
+    });
+    expect(status, stderr).toBe(0);
+    expect(await readFile(file, 'utf8')).toBe(await readFile(TOKENIZER_FILE, 'utf8'));
   });
 });

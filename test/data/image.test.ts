@@ -162,6 +162,60 @@ describe('decoding', () => {
     expect([...asIs.data]).toEqual([...pixels]);
   });
 
+  const gradient = (width = 96, height = 64) => {
+    const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7 + (i >> 6)) % 256);
+    return sharp(data, { raw: { width, height, channels: 3 } });
+  };
+
+  it.each([
+    ['JPEG', () => gradient().jpeg()],
+    ['progressive JPEG', () => gradient().jpeg({ progressive: true })],
+    ['PNG', () => gradient().png()],
+    ['WebP', () => gradient().webp()],
+  ])('fails on a %s that ends early rather than fill it up with grey', async (_, encode) => {
+    const whole = await encode().toBuffer();
+    expect((await decodeImage(input(whole, 96, 64))).data).toHaveLength(96 * 64 * 3);
+    for (const share of [0.3, 0.6, 0.95]) {
+      const cut = whole.subarray(0, Math.floor(whole.length * share));
+      await expect(decodeImage(input(cut, 96, 64))).rejects.toThrow(/the-image cannot be decoded/);
+    }
+  });
+
+  it('takes progressive files, palettes with and without alpha, and single pixels', async () => {
+    const plain = await decodeImage(input(await gradient().jpeg().toBuffer(), 96, 64));
+    const progressive = await gradient().jpeg({ progressive: true }).toBuffer();
+    expect(await decodeImage(input(progressive, 96, 64))).toEqual(plain);
+    const colour = { r: 200, g: 100, b: 50 };
+    for (const alpha of [1, 0.5]) {
+      const palette = await create(4, { ...colour, alpha })
+        .png({ palette: true })
+        .toBuffer();
+      const [r = 0, g = 0, b = 0] = (await decodeImage(input(palette))).data;
+      expect(Math.max(Math.abs(r - 200), Math.abs(g - 100), Math.abs(b - 50))).toBeLessThan(4);
+    }
+    const dot = await sharp({ create: { width: 1, height: 1, channels: 3, background: colour } })
+      .png()
+      .toBuffer();
+    expect([...(await decodeImage(input(dot, 1, 1))).data]).toEqual([200, 100, 50]);
+  });
+
+  it.each(['gif', 'webp'] as const)('takes the first frame of an animated %s', async format => {
+    const levels = [10, 200];
+    const frames = await Promise.all(levels.map(r => create(3, { r, g: r, b: r }).png().toBuffer()));
+    const moving = await sharp(frames, { join: { animated: true } })
+      .toFormat(format, { lossless: true })
+      .toBuffer();
+    expect(await imageInputOf(moving, 'moving')).toMatchObject({ width: 3, height: 2 });
+    expect([...(await decodeImage(input(moving))).data]).toEqual(new Array(18).fill(10));
+  });
+
+  it('refuses a small file that claims to be huge', async () => {
+    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="20000" height="20000"/>');
+    const message = /it has more than 134217728 pixels; scale it down/;
+    await expect(decodeImage(input(svg, 20_000, 20_000))).rejects.toThrow(message);
+    await expect(imageInputOf(svg, 'huge.svg')).rejects.toThrow(message);
+  });
+
   it('names a damaged image and one of another size', async () => {
     const whole = await create(3, { r: 1, g: 2, b: 3 }).jpeg().toBuffer();
     await expect(decodeImage(input(whole.subarray(0, 200)))).rejects.toThrow(
@@ -171,6 +225,8 @@ describe('decoding', () => {
       /image the-image cannot be decoded/,
     );
     await expect(decodeImage(input(whole, 5, 2))).rejects.toThrow(/the-image is 3x2, its record says 5x2/);
-    await expect(imageInputOf(Buffer.from('no image'), 'x.txt')).rejects.toThrow(/x\.txt is no image/);
+    await expect(imageInputOf(Buffer.from('no image'), 'x.txt')).rejects.toThrow(
+      /x\.txt is no image/,
+    );
   });
 });

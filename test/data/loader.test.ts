@@ -1,19 +1,11 @@
-import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { type Loader, type LoaderOptions, openLoader, type StepBatches } from '../../src/data/loader.ts';
 import { drawIndex } from '../../src/data/mixture.ts';
 import { permute } from '../../src/data/permutation.ts';
 import type { ImageRecord } from '../../src/data/record.ts';
-import { writeShards } from '../../src/data/shards.ts';
 import type { TaskName } from '../../src/data/tasks/names.ts';
 import type { Batch } from '../../src/models/batch.ts';
-import { temporaryFolder } from '../helpers/folder.ts';
 import { digestOf } from './digest.ts';
 import { box, model, randomRecord, sourceOf } from './loader-records.ts';
 
@@ -271,78 +263,5 @@ describe('the loader', () => {
     await expect(openLoader({ ...optionsOf(), workers: 1 })).rejects.toThrow(
       /a worker opens datasets itself/,
     );
-  });
-});
-
-describe('the worker', () => {
-  // Node runs no TypeScript in worker threads: compile, and run the compiled loader in a process of its own.
-  const root = fileURLToPath(new URL('../..', import.meta.url));
-  let compiled: string;
-  beforeAll(async () => {
-    compiled = await mkdtemp(join(tmpdir(), 'ground-worker-'));
-    await symlink(join(root, 'node_modules'), join(compiled, 'node_modules'));
-    await writeFile(join(compiled, 'package.json'), '{"type": "module"}');
-    const files = ['src/data/loader.ts', 'src/data/worker.ts', 'test/data/loader-worker.ts'];
-    const config = {
-      extends: join(root, 'tsconfig.json'),
-      compilerOptions: {
-        noEmit: false,
-        rootDir: root,
-        outDir: compiled,
-        types: ['node'],
-        typeRoots: [join(root, 'node_modules/@types')],
-      },
-      include: [],
-      files: files.map(file => join(root, file)),
-    };
-    await writeFile(join(compiled, 'tsconfig.json'), JSON.stringify(config));
-    execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', compiled]);
-  });
-  afterAll(() => rm(compiled, { recursive: true, force: true }));
-
-  function run(options: object): { digests: string[]; error?: { code: string; message: string } } {
-    const file = join(compiled, 'options.json');
-    writeFileSync(file, JSON.stringify(options));
-    const script = join(compiled, 'test/data/loader-worker.js');
-    return JSON.parse(execFileSync(process.execPath, [script, file], { encoding: 'utf8', timeout: 60_000 }));
-  }
-
-  it('gives what the process itself gives, to the bit', async () => {
-    const dir = temporaryFolder();
-    await writeShards(records, dir, { builder: 'test', source: {} });
-    const data = (['rec', 'scene-text', 'contrastive'] as const).map(task => ({
-      dataset: dir,
-      task,
-      weight: 1,
-    }));
-    const { open: _, ...options } = optionsOf({ stage: { data } });
-    const steps = await take(await openLoader({ ...options, workers: 0 }), 8);
-    const want = steps.map(digestOf);
-    expect(new Set(want).size).toBe(8);
-    expect(run({ ...options, workers: 1, steps: 8 })).toEqual({ digests: want });
-    const { position } = steps[4]!;
-    expect(run({ ...options, workers: 1, prefetch: 1, steps: 3, position })).toEqual({
-      digests: want.slice(5),
-    });
-  });
-
-  it('reports what fails, on opening and later, as it would in process', async () => {
-    const { open: _, ...options } = optionsOf();
-    const nowhere = {
-      ...options.stage,
-      data: [{ dataset: join(compiled, 'nowhere'), task: 'rec', weight: 1 }],
-    };
-    const { error } = run({ ...options, stage: nowhere, workers: 1, steps: 1 });
-    expect(error).toMatchObject({ code: 'data', message: expect.stringContaining('nowhere') });
-
-    const dir = temporaryFolder();
-    const damaged = records.map((record, i) =>
-      i === 6 ? { ...record, image: record.image.slice(0, 60) } : record,
-    );
-    await writeShards(damaged, dir, { builder: 'test', source: {} });
-    const stage = { ...options.stage, data: [{ dataset: dir, task: 'caption', weight: 1 }] };
-    const later = run({ ...options, stage, workers: 1, steps: 10 });
-    expect(later.digests.length).toBeLessThan(4);
-    expect(later.error?.message).toMatch(/shard-00000\.arrow:6: image record-6 cannot be decoded/);
   });
 });

@@ -170,7 +170,9 @@ describe.each(Object.entries(MODES))('plans with %s', (_, batch) => {
   const digest = (value: unknown): string =>
     createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
 
-  it('stop anywhere and go on with the same 1,000 steps, over many epochs', async () => {
+  const resumedSteps = batch.packing ? 1000 : 300;
+
+  it(`stop anywhere and go on with the same ${resumedSteps} steps, over many epochs`, async () => {
     let candidates: Candidates | undefined;
     const plans = async (steps: number, position?: PlanPosition) => {
       candidates ??= await openCandidates({ model, stage: stage() }, spoilt);
@@ -182,15 +184,15 @@ describe.each(Object.entries(MODES))('plans with %s', (_, batch) => {
       }
       return out;
     };
-    const all = await plans(1101);
+    const all = await plans(resumedSteps + 101);
     const last = all.at(-1)!.position;
     // Dozens of epochs of every source; a position stays small whatever its step.
-    expect(Math.min(...last.taken)).toBeGreaterThan(12 * 9);
+    expect(Math.min(...last.taken)).toBeGreaterThan(5 * 9);
     expect(JSON.stringify(last).length).toBeLessThan(600);
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 100 }), async done => {
-        const resumed = await plans(1000, throughJson(all[done]!.position));
-        const want = all.slice(done + 1, done + 1001).map(step => step.digest);
+        const resumed = await plans(resumedSteps, throughJson(all[done]!.position));
+        const want = all.slice(done + 1, done + 1 + resumedSteps).map(step => step.digest);
         expect(resumed.map(step => step.digest)).toEqual(want);
       }),
       { numRuns: 2 },

@@ -17,6 +17,7 @@ import type { SchemaElement } from 'hyparquet';
 import { parquetMetadata } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { describe, expect, it } from 'vitest';
+import { RECORD_SCHEMA, storedRow } from '../../src/data/arrow.ts';
 import { openDataset } from '../../src/data/dataset.ts';
 import type { ImageRecord } from '../../src/data/record.ts';
 import { encodeMask } from '../../src/data/rle.ts';
@@ -25,7 +26,8 @@ import { jsonl } from '../../src/data/sources/jsonl.ts';
 import type { SourceOptions, SourceReport } from '../../src/data/sources/source.ts';
 import { arrow, parquet } from '../../src/data/sources/tables.ts';
 import { exportDataset } from '../../src/data/tables/export.ts';
-import { openParquet } from '../../src/data/tables/read-parquet.ts';
+import { isOwnTable, recordsOfOwnRows } from '../../src/data/tables/own-rows.ts';
+import type { Table } from '../../src/data/tables/table.ts';
 import { writeArrow } from '../../src/data/tables/write-arrow.ts';
 import { writeParquet } from '../../src/data/tables/write-parquet.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
@@ -173,6 +175,37 @@ describe('writing Parquet', () => {
     const { records: back } = await built('parquet', { files: [file] });
     expect(back.map(record => record.id)).toEqual(Array.from({ length: 40 }, (_, i) => `record-${i}`));
     expect(back[39] && Buffer.compare(back[39].image, fakeRecord(39, 2 ** 20).image)).toBe(0);
+  });
+});
+
+describe('a table with the columns of a record', () => {
+  const names = RECORD_SCHEMA.fields.map(({ name }) => name);
+  const table = (row: object, metadata: Record<string, string> = {}): Table => ({
+    file: 'x.parquet',
+    rows: 1,
+    columns: names,
+    metadata: new Map(Object.entries(metadata)),
+    read: () => each([{ ...storedRow(fullRecord), ...row }]),
+  });
+
+  it('of another schema version is refused', () => {
+    expect(isOwnTable(table({}))).toBe(true);
+    expect(isOwnTable(table({}, { 'ground.schema_version': '2' }))).toBe(true);
+    expect(() => isOwnTable(table({}, { 'ground.schema_version': '1' }))).toThrow(
+      /x\.parquet has schema_version 1/,
+    );
+    expect(isOwnTable({ ...table({}), columns: names.slice(1) })).toBe(false);
+  });
+
+  it.each([
+    [{ width: 1.5 }, /x\.parquet, row 7: column width/],
+    [{ captions: ['a', null] }, /row 7: column captions\.1/],
+    [{ image: 'text' }, /row 7: column image/],
+    [{ objects: [{ label: 'cat' }] }, /row 7: column objects\.0\.phrase/],
+    [{ regions: [{ phrase: 'x', box: [1, 2, 3] }] }, /row 7: column regions\.0\.box/],
+    [{ conversations: [{ kind: 'song', rounds: [] }] }, /is of kind "song"/],
+  ])('but other values, %j, is refused', (row, message) => {
+    expect(() => recordsOfOwnRows([{ ...storedRow(fullRecord), ...row }], 'x.parquet', 7)).toThrow(message);
   });
 });
 
@@ -357,28 +390,6 @@ describe("Hugging Face's tables", () => {
     expect(unit.records[0]?.objects[0]?.box).toEqual({ space: 'pixels', x1: 2, y1: 1, x2: 6, y2: 3 });
     const bins = await built('parquet', { ...inputs, boxes: ['bins'] });
     expect(bins.report.skipped).toEqual({ 'box that is none in bins': 1 });
-  });
-
-  it('a row group is read in parts where its pages have an index', async () => {
-    const image = { bytes: new Uint8Array(2000), path: null };
-    const rows = Array.from({ length: 90 }, (_, i) => ({
-      image_id: BigInt(i),
-      image,
-      text: `t${i}`,
-      objects,
-    }));
-    // Told apart, lest the writer keeps one in a dictionary.
-    const told = rows.map((row, i) => ({
-      ...row,
-      image: { bytes: new Uint8Array(2000).fill(i), path: null },
-    }));
-    const table = await openParquet(await hfFile(told), 10_000);
-    const seen: unknown[] = [];
-    for await (const row of table.read(['image_id', 'image'])) {
-      const { bytes } = row.image as { bytes: Uint8Array };
-      seen.push([row.image_id, bytes[0], bytes.length]);
-    }
-    expect(seen).toEqual(rows.map((_, i) => [i, i, 2000]));
   });
 
   it.each([

@@ -79,7 +79,8 @@ export function newestCheckpoint(folder: string, run: string, stage: number): st
 export async function weightsOf(checkpoint: string): Promise<Map<string, Buffer>> {
   const file = await openWeights(checkpoint);
   const weights = new Map<string, Buffer>();
-  for (const name of file.tensors.keys()) weights.set(name, Buffer.from(await file.readBytes(name)));
+  for (const name of [...file.tensors.keys()].sort())
+    weights.set(name, Buffer.from(await file.readBytes(name)));
   await file.close();
   return weights;
 }

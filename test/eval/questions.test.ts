@@ -70,6 +70,21 @@ describe('questionsOf', () => {
     expect(phrases).not.toContain(first?.phrase);
   });
 
+  it('asks REC every expression that people wrote, also where phrases are shared', async () => {
+    const record = await squaresRecord(0);
+    const [first] = record.objects;
+    const written = {
+      ...first!,
+      box: pixelBox(0, 0, 4, 4),
+      expressions: ['the corner', 'upper left', 'tiny'],
+    };
+    const asked = await ask([{ ...record, objects: [...record.objects, written] }]);
+    const texts = asked.map(q => q.round.truth.label);
+    expect(texts).toEqual(expect.arrayContaining(['the corner', 'upper left', 'tiny']));
+    expect(new Set(texts).size).toBe(texts.length);
+    expect(texts).toHaveLength(5);
+  });
+
   it('asks ROC about the same object in three ways', async () => {
     const questions = await ask(await squares(3), { task: 'roc', limit: 9 });
     expect(questions).toHaveLength(9);

@@ -286,7 +286,10 @@ function openFile(options: SourceOptions, file: string): SourceReader {
   return readEntries<MdetrPart>(options, {
     partial: true,
     entries: report =>
-      mdetrEntries(file, report, name => `flickr30k-${name.replace(/^.*\//, '').replace(/\.\w+$/, '')}`),
+      mdetrEntries(file, report, name => {
+        const id = name.replace(/^.*\//, '').replace(/\.\w+$/, '');
+        return { images: [name, `flickr30k-images/${name}`], id: `flickr30k-${id}` };
+      }),
     contentOf(entries, size, report) {
       const sentences = size && mdetrSentences(entries, size, report);
       if (!sentences) return null;

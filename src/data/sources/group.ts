@@ -11,7 +11,7 @@ import { ioError, isAlive } from '../../atomic.ts';
 export type Key = number | string;
 
 export interface GroupOptions {
-  /** Bytes of entries held in memory before they go to a file; 192 MiB by default. */
+  /** Bytes of entries held in memory before they go to a file; 128 MiB by default. */
   readonly memoryBytes?: number | undefined;
   /** Where temporary files go; the system's folder for them by default. */
   readonly folder?: string | undefined;
@@ -23,7 +23,7 @@ export interface Group {
   readonly entries: readonly { readonly tag: number; readonly value: unknown }[];
 }
 
-const DEFAULT_MEMORY = 192 * 2 ** 20;
+const DEFAULT_MEMORY = 128 * 2 ** 20;
 const CHUNK_BYTES = 2 ** 23;
 /** What an entry takes beside its text: its key, tag and place. */
 const ENTRY_BYTES = 40;
@@ -142,6 +142,8 @@ class Arena {
   #at = 0;
   #keys: Key[] = [];
   #tags: number[] = [];
+  /** Of as many entries as there were when it was asked for. */
+  #order: Uint32Array | null = null;
   #places: { readonly chunk: number[]; readonly start: number[]; readonly end: number[] } = noPlaces();
   bytes = 0;
 
@@ -181,21 +183,38 @@ class Arena {
     return this.#tags[i]!;
   }
 
-  text(i: number): Buffer {
+  /** Bytes of an entry's text. */
+  size(i: number): number {
+    return this.#places.end[i]! - this.#places.start[i]!;
+  }
+
+  text(i: number): string {
     const { chunk, start, end } = this.#places;
-    return this.#chunks[chunk[i]!]!.subarray(start[i]!, end[i]!);
+    return this.#chunks[chunk[i]!]!.toString('utf8', start[i]!, end[i]!);
+  }
+
+  /** Copies an entry's text. */
+  copy(i: number, to: Buffer, at: number): void {
+    const { chunk, start, end } = this.#places;
+    this.#chunks[chunk[i]!]!.copy(to, at, start[i]!, end[i]!);
   }
 
   /** Numbers of the entries by key, then as they came. */
   order(): Uint32Array {
     const keys = this.#keys;
-    return new Uint32Array(keys.length)
+    if (this.#order?.length === keys.length) return this.#order;
+    this.#order = new Uint32Array(keys.length)
       .map((_, i) => i)
       .sort((a, b) => compareKeys(keys[a]!, keys[b]!) || a - b);
+    return this.#order;
   }
 
   countKeys(): number {
-    return new Set(this.#keys).size;
+    const keys = this.#keys;
+    return this.order().reduce(
+      (count, i, at, order) => count + (at > 0 && keys[order[at - 1]!] === keys[i] ? 0 : 1),
+      0,
+    );
   }
 
   /** Empties it; the buffers are kept, all but those made for an entry of unusual size. */
@@ -205,6 +224,7 @@ class Arena {
     }
     [this.#keys, this.#tags, this.#places] = [[], [], noPlaces()];
     [this.#chunk, this.#at, this.bytes] = [0, 0, 0];
+    this.#order = null;
   }
 }
 
@@ -242,8 +262,7 @@ class ArenaRun implements Run {
   #load(): void {
     const i = this.#order[this.#at];
     const arena = this.#arena;
-    this.head =
-      i === undefined ? null : { key: arena.key(i), tag: arena.tag(i), text: arena.text(i).toString('utf8') };
+    this.head = i === undefined ? null : { key: arena.key(i), tag: arena.tag(i), text: arena.text(i) };
   }
 }
 
@@ -258,25 +277,28 @@ async function writeRun(file: string, arena: Arena): Promise<void> {
     throw ioError(thrown, 'create', file);
   });
   try {
-    let pending: Buffer[] = [];
+    // One buffer for all: millions of small ones would be garbage faster than it is collected.
+    let buffer = Buffer.allocUnsafeSlow(WRITE_BYTES);
     let bytes = 0;
     const flush = async () => {
-      const whole = Buffer.concat(pending, bytes);
-      for (let at = 0; at < bytes; ) at += (await handle.write(whole, at, bytes - at)).bytesWritten;
-      [pending, bytes] = [[], 0];
+      for (let at = 0; at < bytes; ) at += (await handle.write(buffer, at, bytes - at)).bytesWritten;
+      bytes = 0;
     };
     for (const i of arena.order()) {
-      const [key, text] = [arena.key(i), arena.text(i)];
-      const keyBytes = typeof key === 'string' ? Buffer.from(key) : Buffer.alloc(8);
-      if (typeof key === 'number') keyBytes.writeDoubleLE(key);
-      const head = Buffer.allocUnsafe(HEAD_BYTES);
-      head.writeUInt32LE(keyBytes.length, 0);
-      head.writeUInt32LE(text.length, 4);
-      head.writeUInt32LE(arena.tag(i), 8);
-      head.writeUInt32LE(typeof key === 'string' ? 1 : 0, 12);
-      pending.push(head, keyBytes, text);
-      bytes += HEAD_BYTES + keyBytes.length + text.length;
-      if (bytes >= WRITE_BYTES) await flush();
+      const key = arena.key(i);
+      const isText = typeof key === 'string';
+      const [keyBytes, textBytes] = [isText ? Buffer.byteLength(key) : 8, arena.size(i)];
+      const size = HEAD_BYTES + keyBytes + textBytes;
+      if (bytes + size > buffer.length) await flush();
+      if (size > buffer.length) buffer = Buffer.allocUnsafeSlow(size);
+      buffer.writeUInt32LE(keyBytes, bytes);
+      buffer.writeUInt32LE(textBytes, bytes + 4);
+      buffer.writeUInt32LE(arena.tag(i), bytes + 8);
+      buffer.writeUInt32LE(isText ? 1 : 0, bytes + 12);
+      if (isText) buffer.write(key, bytes + HEAD_BYTES);
+      else buffer.writeDoubleLE(key, bytes + HEAD_BYTES);
+      arena.copy(i, buffer, bytes + HEAD_BYTES + keyBytes);
+      bytes += size;
     }
     await flush();
   } catch (thrown) {

@@ -51,11 +51,14 @@ type Json = Readonly<Record<string, unknown>>;
 const HINT =
   'MDETR-style files have the lists images (file_name, id, caption) and annotations (image_id, bbox)';
 
-/** The sentences and boxes of a file, each with the image it is about. Throws `data` where the file is none of MDETR's. */
+/**
+ * The sentences and boxes of a file, each with the image it is about (`aboutOf` the name in the file). Throws `data` where
+ * the file is none of MDETR's.
+ */
 export async function* mdetrEntries(
   file: string,
   report: SourceReport,
-  idOf: (fileName: string, image: Json) => string | undefined,
+  aboutOf: (fileName: string) => Pick<Entry<MdetrPart>, 'images' | 'id'>,
 ): AsyncGenerator<Entry<MdetrPart>> {
   const images = new Map<number, Pick<Entry<MdetrPart>, 'images' | 'id'>>();
   const labels = new Map<unknown, string>();
@@ -78,8 +81,7 @@ export async function* mdetrEntries(
     } else if (images.has(id)) {
       note(report, 'skipped', 'sentence id listed twice', place);
     } else {
-      const recordId = idOf(name, value);
-      const about = { images: [name], ...(recordId === undefined ? {} : { id: recordId }) };
+      const about = aboutOf(name);
       images.set(id, about);
       const content = {
         kind: 'sentence',

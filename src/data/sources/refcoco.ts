@@ -197,7 +197,7 @@ async function readImages(
     const known = typeof id === 'number' ? wanted.get(id) : undefined;
     if (!known || typeof id !== 'number') continue;
     images.set(id, {
-      names: cocoNames(typeof file === 'string' ? file : known.file, id),
+      names: cocoNames(typeof file === 'string' ? file : (known.file ?? trainName(id))),
       // An image of RefCOCOg's Google split may have objects of train and of val: such a record is of neither.
       split: [...known.splits].sort().join('+'),
       ...(typeof width === 'number' ? { width } : {}),
@@ -206,12 +206,15 @@ async function readImages(
   }
 }
 
+/** The name of an image that no file names: RefCOCO is made of COCO's training images of 2014. */
+function trainName(id: number): string {
+  return `COCO_train2014_${String(id).padStart(12, '0')}.jpg`;
+}
+
 /** Names that an image may have: the annotation's own, and COCO's of 2017 with and without the folder. */
-function cocoNames(file: string | null, id: number): string[] {
+function cocoNames(file: string): string[] {
   // A ref's file name ends in the number of its object.
-  const own =
-    file?.replace(/^(COCO_[a-z]+\d{4}_\d{12})_\d+(\.\w+)$/, '$1$2') ??
-    `COCO_train2014_${String(id).padStart(12, '0')}.jpg`;
+  const own = file.replace(/^(COCO_[a-z]+\d{4}_\d{12})_\d+(\.\w+)$/, '$1$2');
   const number = /^(?:COCO_[a-z]+\d{4}_)?(\d{12}\.\w+)$/.exec(basename(own))?.[1];
   if (number === undefined) return [own];
   return [own, `train2014/${own}`, `val2014/${own}`, number, `train2017/${number}`, `val2017/${number}`];
@@ -266,7 +269,7 @@ function openSentences(options: SourceOptions, file: string): SourceReader {
   }
   return readEntries<MdetrPart>(options, {
     partial: true,
-    entries: report => mdetrEntries(file, report, () => undefined),
+    entries: report => mdetrEntries(file, report, name => ({ images: cocoNames(name) })),
     contentOf(entries, size, report) {
       const sentences = size && mdetrSentences(entries, size, report);
       if (!sentences || !size) return null;

@@ -8,8 +8,8 @@ import { readLink } from '../links.ts';
 import type { ImageRecord } from '../record.ts';
 import { type ColumnMap, classNames, columnMap, ROLES } from '../tables/columns.ts';
 import { recordOfForeignRow } from '../tables/foreign-rows.ts';
-import { isOwnTable, OWN_COLUMNS, recordOfOwnRow } from '../tables/own-rows.ts';
-import type { Table } from '../tables/table.ts';
+import { isOwnTable, OWN_COLUMNS, recordsOfOwnRows } from '../tables/own-rows.ts';
+import type { Table, TableRow } from '../tables/table.ts';
 import { requireFolder } from './image-file.ts';
 import {
   checkInputs,
@@ -25,6 +25,9 @@ import {
 } from './source.ts';
 
 const SPACES: readonly BoxSpace[] = ['pixels', 'unit', 'permille', 'padded-square', 'bins'];
+
+/** Rows of our own layout that are turned into records at once. */
+const OWN_ROWS = 32;
 
 const INPUTS: readonly SourceInput[] = [
   { flag: 'files', what: 'file', required: true, many: true, help: 'the files, in the order of their rows' },
@@ -153,25 +156,46 @@ class TableReader implements SourceReader {
 
   async *#records(): AsyncGenerator<ImageRecord> {
     for (const { table, columns, names } of this.#tables) {
-      const wanted = columns
-        ? [...new Set(Object.values(columns).flatMap(paths => paths.map(([top = '']) => top)))]
-        : OWN_COLUMNS;
-      let index = 0;
-      for await (const row of table.read(wanted)) {
-        const record = columns
-          ? await recordOfForeignRow(row, table.file, index, {
-              columns,
-              names,
-              corners: inputOf(this.#options, 'box-corners') === 'xyxy' ? 'xyxy' : 'xywh',
-              space: SPACES.find(space => space === inputOf(this.#options, 'boxes')) ?? 'pixels',
-              images: inputOf(this.#options, 'images'),
-              link: this.#options.link === true,
-              report: this.report,
-            })
-          : await withImage(recordOfOwnRow(row, `${table.file}, row ${index}`), table.file, this.#options);
-        index++;
-        if (record) yield record;
-      }
+      if (columns) yield* this.#foreign(table, columns, names);
+      else yield* this.#own(table);
+    }
+  }
+
+  async *#own({ file, read }: Table): AsyncGenerator<ImageRecord> {
+    let rows: TableRow[] = [];
+    let first = 0;
+    const records = async () => {
+      const found = recordsOfOwnRows(rows, file, first);
+      first += rows.length;
+      rows = [];
+      return Promise.all(found.map(record => withImage(record, file, this.#options)));
+    };
+    for await (const row of read(OWN_COLUMNS)) {
+      rows.push(row);
+      if (rows.length === OWN_ROWS) yield* await records();
+    }
+    if (rows.length > 0) yield* await records();
+  }
+
+  async *#foreign(
+    { file, read }: Table,
+    columns: ColumnMap,
+    names: readonly string[] | null,
+  ): AsyncGenerator<ImageRecord> {
+    const wanted = new Set(Object.values(columns).flatMap(paths => paths.map(([top = '']) => top)));
+    const options = {
+      columns,
+      names,
+      corners: inputOf(this.#options, 'box-corners') === 'xyxy' ? 'xyxy' : 'xywh',
+      space: SPACES.find(space => space === inputOf(this.#options, 'boxes')) ?? 'pixels',
+      images: inputOf(this.#options, 'images'),
+      link: this.#options.link === true,
+      report: this.report,
+    } as const;
+    let index = 0;
+    for await (const row of read([...wanted])) {
+      const record = await recordOfForeignRow(row, file, index++, options);
+      if (record) yield record;
     }
   }
 

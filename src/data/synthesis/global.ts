@@ -2,6 +2,7 @@
 import type { Random } from '../../random.ts';
 import { boxPiece, type Piece, textPiece } from '../conversation.ts';
 import type { Annotations } from '../record.ts';
+import { pluralOf } from '../tasks/objects.ts';
 import { type ChosenObject, describe } from './objects.ts';
 import type { Related } from './related.ts';
 
@@ -46,6 +47,9 @@ function bare({ phrase }: ChosenObject): string {
   return (phrase ?? '').replace(/^(?:an?|the)\s+/i, '');
 }
 
+/** "a dog", "an apple"; what is plural already ("skis") has no article. */
 function withArticle(noun: string): string {
+  const last = noun.split(' ').at(-1) ?? '';
+  if (last.endsWith('s') && pluralOf(last) === last) return noun;
   return `${/^[aeiou]/i.test(noun) ? 'an' : 'a'} ${noun}`;
 }

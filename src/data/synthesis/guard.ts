@@ -1,7 +1,7 @@
 /** Images of evaluation sets, and images met before: by their ids and by how they look. */
 import type { Dataset } from '../dataset.ts';
 import { decodeImage } from '../image.ts';
-import { type Fingerprint, FingerprintIndex, fingerprintOf } from '../image-hash.ts';
+import { type Fingerprint, FingerprintIndex, fingerprintOf, isSameImage } from '../image-hash.ts';
 import { inOrder } from '../in-order.ts';
 import type { ImageRecord } from '../record.ts';
 
@@ -46,16 +46,15 @@ export class LeakGuard {
 /** Images seen so far, each to be used once. */
 export class SeenImages {
   readonly #ids = new Set<string>();
-  readonly #looks = new Map<bigint, FingerprintIndex>();
+  readonly #looks = new Map<bigint, Fingerprint[]>();
 
   /** Remembers an image; says why it is not a new one. Looks are compared among images of exactly one hash. */
   reasonAgainst(id: string, print: Fingerprint): string | null {
     if (this.#ids.has(id)) return 'there twice, by id';
     this.#ids.add(id);
-    const alike = this.#looks.get(print.hash) ?? new FingerprintIndex();
-    this.#looks.set(print.hash, alike);
-    if (alike.find(print) !== null) return 'there twice, by its looks';
-    alike.add(print, id);
+    const alike = this.#looks.get(print.hash) ?? [];
+    if (alike.some(other => isSameImage(other, print))) return 'there twice, by its looks';
+    this.#looks.set(print.hash, [...alike, print]);
     return null;
   }
 }

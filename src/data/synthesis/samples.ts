@@ -66,7 +66,7 @@ export function candidatesOf(record: Annotations, seed: number): Candidate[] {
       objects: [target.index],
       write: others => write(named(task, target.index), others),
     });
-    return candidatesOfObject(record, target, relations, sample);
+    return candidatesOfObject(record, target, chosen, relations, sample);
   });
   const whole: Candidate = {
     task: 'global',
@@ -84,6 +84,7 @@ export function candidatesOf(record: Annotations, seed: number): Candidate[] {
 function candidatesOfObject(
   record: Annotations,
   target: ChosenObject,
+  chosen: readonly ChosenObject[],
   relations: readonly Related[],
   sample: (task: SynthesisTask, write: (random: Random, others: OtherObjects) => WrittenSample) => Candidate,
 ): Candidate[] {
@@ -111,7 +112,7 @@ function candidatesOfObject(
         question: ask('crop-and-box-to-text', { box: [boxPiece(box)] }, random),
         answer: [textPiece(words)],
       },
-      crops: [own(random, true)],
+      crops: [own(random, false)],
     })),
   ];
   const known = phrase === null ? null : withThe(phrase);
@@ -148,9 +149,7 @@ function candidatesOfObject(
   }
   const about = relations.filter(({ subject }) => subject === target);
   const told = about.filter(({ only, sole, object: other }) => sole || (only && other.phrase !== null));
-  const compared = relations
-    .concat()
-    .filter(({ subject, object: other }) => subject === target && comparisonOf(box, other.object.box));
+  const compared = chosen.filter(other => other !== target && comparisonOf(box, other.object.box) !== null);
   if (told.length > 0 || compared.length > 0) {
     out.push(sample('relation', random => relationSample(target, told, compared, random)));
   }
@@ -194,26 +193,26 @@ function negativesHere(record: Annotations, { object, index }: ChosenObject, ran
 function relationSample(
   target: ChosenObject,
   told: readonly Related[],
-  compared: readonly Related[],
+  compared: readonly ChosenObject[],
   random: Random,
 ): WrittenSample {
   const { box } = target.object;
   const bySize = told.length === 0 || (compared.length > 0 && random.next() < 0.25);
   if (bySize) {
-    const other = random.pick(compared).object.object.box;
+    const other = random.pick(compared).object.box;
     const slots = { first: [boxPiece(box)], second: [boxPiece(other)] };
     return plain(pick(SIZE_QUESTIONS, slots, random), [textPiece(comparisonOf(box, other) ?? '')]);
   }
-  const related = random.pick(told);
-  const phrase = related.object.phrase;
-  const mayAskWhich = related.only && phrase !== null;
-  if (mayAskWhich && (!related.sole || random.next() < 0.5)) {
-    const slots = { predicate: related.predicate, phrase: withThe(phrase) };
-    return plain(pick(WHICH_QUESTIONS, slots, random), [
-      textPiece(`${describe(target.object)} `),
-      boxPiece(box),
-    ]);
+  const named = told.flatMap(one =>
+    one.only && one.object.phrase !== null ? [{ ...one, phrase: one.object.phrase }] : [],
+  );
+  const plainly = told.filter(one => one.sole);
+  if (named.length > 0 && (plainly.length === 0 || random.next() < 0.5)) {
+    const { predicate, phrase } = random.pick(named);
+    const words = pick(WHICH_QUESTIONS, { predicate, phrase: withThe(phrase) }, random);
+    return plain(words, [textPiece(`${describe(target.object)} `), boxPiece(box)]);
   }
+  const related = random.pick(plainly);
   const slots = { first: [boxPiece(box)], second: [boxPiece(related.object.object.box)] };
   return plain(pick(BETWEEN_QUESTIONS, slots, random), [textPiece(related.predicate)]);
 }

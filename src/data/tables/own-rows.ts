@@ -23,16 +23,22 @@ export function isOwnTable({ file, columns, metadata }: Table): boolean {
   );
 }
 
-/** The record of a row. Throws `data` with `place` and the column where a value is of another type than the layout's. */
-export function recordOfOwnRow(row: TableRow, place: string): ImageRecord {
-  const checked = ROW.safeParse(row);
-  if (!checked.success) {
-    const [issue] = checked.error.issues;
-    throw new GroundError('data', `${place}: column ${issue?.path.join('.')}: ${issue?.message}`, {
+/**
+ * The records of rows `first` and so on of a file. Throws `data` with the row and the column where a value is of another
+ * type than the layout's.
+ */
+export function recordsOfOwnRows(rows: readonly TableRow[], file: string, first: number): ImageRecord[] {
+  const checked = rows.map((row, i) => {
+    const { success, data, error } = ROW.safeParse(row);
+    if (success) return data;
+    const [issue] = error.issues;
+    const where = `${file}, row ${first + i}: column ${issue?.path.join('.')}`;
+    throw new GroundError('data', `${where}: ${issue?.message}`, {
       hint: 'the columns are those of docs/data.md; for other tables say what is what with --column',
     });
-  }
-  return rowReader(encodeRows([checked.data]))(0);
+  });
+  const read = rowReader(encodeRows(checked));
+  return checked.map((_, i) => read(i));
 }
 
 /** Hugging Face's tools turn bytes into a struct once they were told that a column holds images. */

@@ -1,4 +1,4 @@
-/** Parquet files, a row group or a part of one at a time. */
+/** Parquet files, a row group at a time. */
 import { type FileHandle, open } from 'node:fs/promises';
 import {
   type AsyncBuffer,
@@ -13,9 +13,7 @@ import { ioError } from '../../atomic.ts';
 import { GroundError } from '../../errors.ts';
 import { brokenTable, plainInteger, type Table, type TableRow } from './table.ts';
 
-/** Rows that together take about so much are read at once, where a file has an index of its pages. */
-const WINDOW_BYTES = 64 * 2 ** 20;
-/** A row group without an index is read whole, up to this. */
+/** A row group is read whole; the library cannot read less of most files. */
 const MAX_GROUP_BYTES = 2 ** 30;
 
 /** The library's LZ4 takes a page without values for a damaged one. */
@@ -27,11 +25,10 @@ const CODECS: Compressors = Object.fromEntries(
 );
 
 /**
- * Opens a file. All encodings, and the codecs snappy, gzip, zstd, brotli and lz4, are read. Memory while reading: twice
- * the wanted columns of the largest row group, or of `windowBytes` of it where the file has page indexes. Throws `io`, and `data`
- * where the file is no Parquet.
+ * Opens a file. All encodings, and the codecs snappy, gzip, zstd, brotli and lz4, are read. Memory while reading: about
+ * three times the wanted columns of the largest row group. Throws `io`, and `data` where the file is no Parquet.
  */
-export async function openParquet(file: string, windowBytes: number = WINDOW_BYTES): Promise<Table> {
+export async function openParquet(file: string): Promise<Table> {
   const metadata = await withFile(file, buffer => parquetMetadataAsync(buffer));
   return {
     file,
@@ -42,43 +39,33 @@ export async function openParquet(file: string, windowBytes: number = WINDOW_BYT
       let start = 0;
       for (const group of metadata.row_groups) {
         const rows = Number(group.num_rows);
-        const window = windowOf(group, columns, windowBytes, file);
-        for (let at = 0; at < rows; at += window) {
-          const range = { rowStart: start + at, rowEnd: start + Math.min(rows, at + window) };
-          yield* await withFile(file, buffer =>
-            parquetReadObjects({
-              file: buffer,
-              metadata,
-              columns: [...columns],
-              compressors: CODECS,
-              utf8: false,
-              parsers: { stringFromBytes: textOf },
-              useOffsetIndex: true,
-              ...range,
-            }),
-          ).then(found => found.map(row => plain(row) as TableRow));
-        }
+        checkSize(group, columns, file);
+        yield* await withFile(file, buffer =>
+          parquetReadObjects({
+            file: buffer,
+            metadata,
+            columns: [...columns],
+            compressors: CODECS,
+            utf8: false,
+            parsers: { stringFromBytes: textOf },
+            rowStart: start,
+            rowEnd: start + rows,
+          }),
+        ).then(found => found.map(row => plain(row) as TableRow));
         start += rows;
       }
     },
   };
 }
 
-/** How many rows of a group to read at once. */
-function windowOf(group: RowGroup, columns: readonly string[], windowBytes: number, file: string): number {
-  const rows = Number(group.num_rows);
-  const chunks = group.columns.filter(({ meta_data: meta }) =>
-    columns.includes(meta?.path_in_schema[0] ?? ''),
-  );
-  const bytes = chunks.reduce((sum, { meta_data: meta }) => sum + Number(meta?.total_uncompressed_size), 0);
-  if (bytes <= windowBytes) return rows;
-  if (chunks.every(chunk => chunk.offset_index_offset !== undefined)) {
-    return Math.max(1, Math.floor((rows * windowBytes) / bytes));
-  }
-  if (bytes <= MAX_GROUP_BYTES) return rows;
+function checkSize(group: RowGroup, columns: readonly string[], file: string): void {
+  const bytes = group.columns
+    .filter(({ meta_data: meta }) => columns.includes(meta?.path_in_schema[0] ?? ''))
+    .reduce((sum, { meta_data: meta }) => sum + Number(meta?.total_uncompressed_size), 0);
+  if (bytes <= MAX_GROUP_BYTES) return;
   throw new GroundError(
     'data',
-    `${file} has a row group of ${bytes} bytes in ${rows} rows, which would have to be read as one`,
+    `${file} has a row group of ${bytes} bytes in ${group.num_rows} rows, more than ${MAX_GROUP_BYTES}`,
     { hint: 'write it again with smaller row groups: pyarrow.parquet.write_table(..., row_group_size=500)' },
   );
 }

@@ -330,6 +330,12 @@ describe('the MDETR-style form', () => {
     expect(await readAll(refcoco, { inputs: { annotations: refs, images } })).toEqual(
       await readAll(refcoco, { inputs: { refs, images } }),
     );
+    const { options: renamed } = await folderOf({
+      refs: JSON_FILE,
+      refsName: 'x.json',
+      images: ['val2017/000000000009.jpg'],
+    });
+    expect((await readAll(refcoco, renamed)).records.map(({ id }) => id)).toEqual(['coco-9']);
     await expect(readAll(refcoco, { inputs: { refs, annotations: refs, images } })).rejects.toMatchObject({
       code: 'usage',
     });
