@@ -4,11 +4,12 @@ import { tensorflowBackend } from './backend.ts';
 import type { OpAttribute } from './native/binding.ts';
 import type * as tf from './tf.ts';
 
-/** Values of an op's attributes; whole numbers are written as `int`, others as `float`. */
+/** Values of an op's attributes by their type. */
 export interface NativeAttributes {
   readonly int?: Readonly<Record<string, number>>;
   readonly float?: Readonly<Record<string, number>>;
   readonly bool?: Readonly<Record<string, boolean>>;
+  readonly ints?: Readonly<Record<string, readonly number[]>>;
   readonly floats?: Readonly<Record<string, readonly number[]>>;
 }
 
@@ -54,6 +55,7 @@ export function nativeOp(
     ...listed(attributes.int, binding.TF_ATTR_INT, value => value),
     ...listed(attributes.float, binding.TF_ATTR_FLOAT, value => value),
     ...listed(attributes.bool, binding.TF_ATTR_BOOL, value => value),
+    ...listed(attributes.ints, binding.TF_ATTR_INT, value => [...value]),
     ...listed(attributes.floats, binding.TF_ATTR_FLOAT, value => [...value]),
   ];
   return binding

@@ -1,4 +1,5 @@
 import { GroundError } from '../errors.ts';
+import { composedOnly } from './native-ops.ts';
 import * as tf from './tf.ts';
 
 /** The element types a recording knows: those of TensorFlow.js without string and complex64. */
@@ -53,6 +54,8 @@ export interface RecordOptions {
  *
  * @param inputs tensors that stand for the graph's inputs; everything else that `f` reads becomes a constant
  * @param f a pure function of `inputs` and constants; must not read values back (`dataSync`) to decide anything
+ * Fused ops of the addon are left out of it: their composed twins are kernels that other runtimes know.
+ *
  * @throws GroundError('export') naming a kernel that works on strings or complex numbers; whatever `f` throws
  */
 export function recordKernels(
@@ -118,7 +121,7 @@ export function recordKernels(
   // TensorFlow.js alone puts about ten frames between an op and its kernel.
   Error.stackTraceLimit = 30;
   try {
-    const results = tf.tidy(f);
+    const results = composedOnly(() => tf.tidy(f));
     const outputs: Record<string, RecordedValue> = {};
     for (const [name, tensor] of Object.entries(results)) {
       capture(tensor, 'the result');

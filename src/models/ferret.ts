@@ -2,7 +2,6 @@ import { CompiledFunctions } from '../engine/compile.ts';
 import { gatherOnce, gatherRows } from '../engine/ops.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
-import { crossEntropy } from '../nn/cross-entropy.ts';
 import { ParameterTree } from '../nn/parameter.ts';
 import { weightedRows } from '../nn/pooling.ts';
 import { ClipVision } from './clip-vision.ts';
@@ -99,15 +98,21 @@ export class Ferret {
     });
   }
 
-  /** Cross-entropy of the supervised tokens; the vocabulary is scored at their positions only. */
-  languageLoss(batch: ConversationTensors, visual: VisualFeatures): LanguageLoss {
+  /**
+   * Cross-entropy of the supervised tokens; the vocabulary is scored at their positions only. `headTrains`: whether a
+   * gradient of the scoring table will be asked for.
+   */
+  languageLoss(
+    batch: ConversationTensors,
+    visual: VisualFeatures,
+    { headTrains = true }: { readonly headTrains?: boolean } = {},
+  ): LanguageLoss {
     const { targets } = batch;
     if (targets === null) return { loss: tf.scalar(0), weight: tf.scalar(0) };
     const hidden = this.hiddenStates(batch, visual);
     const loss = tf.tidy(() => {
       const rows = this.llm.normalized(gatherRows(hidden, targets.rows) as tf.Tensor2D);
-      const losses = crossEntropy(this.llm.logits(rows), targets.ids);
-      return tf.sum(tf.mul(losses, targets.weights)) as tf.Scalar;
+      return this.llm.crossEntropySum(rows, targets.ids, targets.weights, headTrains);
     });
     return { loss, weight: tf.sum(targets.weights) };
   }

@@ -1,10 +1,13 @@
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import { activate, swiGlu } from '../nn/activation.ts';
 import type { AttentionPattern } from '../nn/attention.ts';
+import { crossEntropy } from '../nn/cross-entropy.ts';
 import { Embedding } from '../nn/embedding.ts';
 import { normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
+import { nativeLinearCrossEntropy } from '../nn/native.ts';
 import { RmsNorm } from '../nn/norm.ts';
 import type { Parameter, Scope } from '../nn/parameter.ts';
 import { type RotaryTables, rotaryAt, rotaryTables } from '../nn/rotary.ts';
@@ -185,6 +188,28 @@ export class Llama {
   /** The final norm of any rows of the last state. */
   normalized(rows: tf.Tensor2D): tf.Tensor2D {
     return this.#norm.apply(rows);
+  }
+
+  /** The parameter that scores the vocabulary: the head's, or the embedding's where they are tied. */
+  get headParameter(): Parameter {
+    return this.#head?.weight ?? this.#embedding.weight;
+  }
+
+  /**
+   * Σ weight · cross-entropy over normalised rows [n, hidden_size], targets int32 [n], weights [n]; scalar. With fused ops
+   * the scores of all rows are never stored together. `headTrains` false saves the gradient of the head.
+   */
+  crossEntropySum(
+    normalized: tf.Tensor2D,
+    targets: tf.Tensor1D,
+    weights: tf.Tensor1D,
+    headTrains: boolean,
+  ): tf.Scalar {
+    if (hasNativeOps()) {
+      const table = this.#head?.matrix ?? this.#embedding.table;
+      return nativeLinearCrossEntropy(normalized, table, targets, weights, headTrains);
+    }
+    return tf.sum(tf.mul(crossEntropy(this.logits(normalized), targets), weights));
   }
 
   /** Scores over the vocabulary of normalised rows: [n, hidden_size] -> [n, vocab_size]. */

@@ -5,15 +5,15 @@ import type { Parameter, Scope } from './parameter.ts';
 
 /** A table of vectors looked up by integer. */
 export class Embedding {
-  readonly #weight: Parameter;
+  readonly weight: Parameter;
 
   constructor(scope: Scope, entries: number, width: number, start: Initializer = normal(0.02)) {
-    this.#weight = scope.parameter('weight', [entries, width], start);
+    this.weight = scope.parameter('weight', [entries, width], start);
   }
 
   /** The table [entries, width]. */
   get table(): tf.Tensor2D {
-    return this.#weight.value as tf.Tensor2D;
+    return this.weight.value as tf.Tensor2D;
   }
 
   /** int32 ids [n] -> [n, width]. */

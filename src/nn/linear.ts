@@ -17,20 +17,20 @@ export interface LinearOptions {
 export class Linear {
   readonly inputs: number;
   readonly outputs: number;
-  readonly #weight: Parameter;
+  readonly weight: Parameter;
   readonly #bias: Parameter | undefined;
 
   constructor(scope: Scope, inputs: number, outputs: number, options: LinearOptions = {}) {
     this.inputs = inputs;
     this.outputs = outputs;
     const start = options.weight ?? normal(inputs ** -0.5);
-    this.#weight = scope.parameter('weight', options.storedShape ?? [outputs, inputs], start);
+    this.weight = scope.parameter('weight', options.storedShape ?? [outputs, inputs], start);
     if (options.bias ?? true) this.#bias = scope.parameter('bias', [outputs], options.biasStart ?? zeros);
   }
 
   /** The weight as a matrix [outputs, inputs]. */
   get matrix(): tf.Tensor2D {
-    const value = this.#weight.value;
+    const value = this.weight.value;
     return value.rank === 2 ? (value as tf.Tensor2D) : tf.reshape(value, [this.outputs, this.inputs]);
   }
 

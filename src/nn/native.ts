@@ -116,16 +116,18 @@ export function nativeLinearCrossEntropy(
   trainTable: boolean,
 ): tf.Scalar {
   const inputs = trainTable ? [hidden, table] : [hidden];
+  // Outside a gradient scope nobody will ask.
+  const gradients = tf.engine().isTapeOn() ? inputs.length : 0;
   return fused(
     inputs,
     () => {
-      const [losses, ...gradients] = nativeOp(
+      const [losses, ...made] = nativeOp(
         'GroundLinearCrossEntropy',
         [hidden, table, targets, weights],
-        { int: { gradients: inputs.length } },
+        { int: { gradients } },
         3,
       );
-      return { value: tf.sum(losses as tf.Tensor), saved: gradients };
+      return { value: tf.sum(losses as tf.Tensor), saved: made };
     },
     (dy, saved) => inputs.map((_, i) => tf.mul(saved[i] as tf.Tensor, dy)),
   );

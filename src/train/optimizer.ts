@@ -1,3 +1,4 @@
+import { nativeOp } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import type { ParameterBank } from './freeze.ts';
 import type { OptimizerConfig } from './recipe.ts';
@@ -109,4 +110,43 @@ export function adamw(
     next.push({ m, v });
   }
   return { values, state: next, gradNorm };
+}
+
+/**
+ * The same update by one op that writes parameters and moments where they lie, so that nothing is held twice. Yields
+ * the global norm before clipping; where that is not finite, nothing was written. Only where the engine has fused ops.
+ *
+ * @param gradients per parameter, bank after bank; null where one received none
+ * @param scalars what `updateVector` computes [2 + banks]
+ */
+export function adamwInPlace(
+  banks: readonly ParameterBank[],
+  state: readonly BankState[],
+  gradients: readonly (tf.Tensor | null)[],
+  scalars: tf.Tensor1D,
+  optimizer: OptimizerConfig,
+): tf.Scalar {
+  const parameters = banks.flatMap(bank => bank.parameters.map(p => p.value));
+  const [beta1, beta2] = optimizer.betas;
+  return tf.tidy(() => {
+    const nothing = tf.tensor1d([]);
+    const [norm] = nativeOp(
+      'GroundAdamW',
+      [
+        scalars,
+        ...gradients.map(gradient => gradient ?? nothing),
+        ...parameters,
+        ...state.map(({ m }) => m),
+        ...state.map(({ v }) => v),
+      ],
+      {
+        int: { count: parameters.length, banks: banks.length },
+        ints: { bank: banks.flatMap((bank, i) => bank.parameters.map(() => i)) },
+        floats: { decay: banks.map(bank => bank.weightDecay) },
+        float: { beta1, beta2, eps: optimizer.eps, clip_norm: optimizer.clip_norm },
+      },
+      1,
+    );
+    return norm as tf.Scalar;
+  });
 }

@@ -1,4 +1,5 @@
 import { CompiledFunctions } from '../engine/compile.ts';
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import type { Batch } from '../models/batch.ts';
@@ -6,7 +7,7 @@ import type { Ferret } from '../models/ferret.ts';
 import { type BatchTensors, disposeTensors, listTensors, toTensors } from '../models/tensors.ts';
 import type { Parameter } from '../nn/parameter.ts';
 import type { TrainingPlan } from './freeze.ts';
-import { adamw, type BankState, initialState, updateVector } from './optimizer.ts';
+import { adamw, adamwInPlace, type BankState, initialState, updateVector } from './optimizer.ts';
 import type { StageRecipe } from './recipe.ts';
 import { scheduleFactor } from './schedule.ts';
 
@@ -39,6 +40,7 @@ export class TrainStep {
   readonly #trained: readonly Parameter[];
   readonly #functions = new CompiledFunctions();
   readonly #encodersTrain: boolean;
+  readonly #headTrains: boolean;
   #moments: readonly BankState[];
 
   constructor(model: Ferret, plan: TrainingPlan, stage: StageRecipe) {
@@ -46,6 +48,7 @@ export class TrainStep {
     this.#plan = plan;
     this.#stage = stage;
     this.#trained = plan.banks.flatMap(bank => bank.parameters);
+    this.#headTrains = this.#trained.includes(model.llm.headParameter);
     this.#encodersTrain = this.#trained.some(p => p.name.startsWith('encoder.'));
     this.#moments = initialState(plan.banks).map(keepState);
   }
@@ -132,13 +135,15 @@ export class TrainStep {
 
   #loss(tensors: BatchTensors, frozen: ReturnType<Ferret['visual']> | undefined): tf.Scalar {
     if (tensors.kind === 'contrastive') return this.#model.contrastiveLoss(tensors);
-    return this.#model.languageLoss(tensors, frozen ?? this.#model.visual(tensors)).loss;
+    const visual = frozen ?? this.#model.visual(tensors);
+    return this.#model.languageLoss(tensors, visual, { headTrains: this.#headTrains }).loss;
   }
 
   /** Applies and disposes the gradients; returns their norm, or undefined (and changes nothing) when it is not finite. */
   #update(gradients: Gradients, lr: readonly number[], updates: number): number | undefined {
     const { banks } = this.#plan;
     const scalars = tf.tensor1d(updateVector({ lr, updates }, this.#stage.optimizer));
+    if (hasNativeOps()) return this.#updateInPlace(gradients, scalars);
     const reached = gradients.filter(g => g !== null);
     const inputs = [
       ...this.#trained.map(p => p.value),
@@ -168,6 +173,14 @@ export class TrainStep {
       parameter.assign(updated[2 * banks.length + i] as tf.Tensor);
     }
     return gradNorm;
+  }
+
+  #updateInPlace(gradients: Gradients, scalars: tf.Tensor1D): number | undefined {
+    const norm = adamwInPlace(this.#plan.banks, this.#moments, gradients, scalars, this.#stage.optimizer);
+    const gradNorm = norm.dataSync()[0] ?? Number.NaN;
+    tf.dispose([norm, scalars]);
+    disposeGradients(gradients);
+    return Number.isFinite(gradNorm) ? gradNorm : undefined;
   }
 
   #replaceMoments(moments: readonly BankState[]): void {

@@ -8,7 +8,9 @@ describe('a gate', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),
-        fc.array(fc.record({ turns: fc.integer({ min: 1, max: 5 }), fails: fc.boolean() }), { maxLength: 20 }),
+        fc.array(fc.record({ turns: fc.integer({ min: 1, max: 5 }), fails: fc.boolean() }), {
+          maxLength: 20,
+        }),
         async (slots, tasks) => {
           const gate = new Gate(slots);
           const begun: number[] = [];

@@ -225,8 +225,6 @@ describe('decoding', () => {
       /image the-image cannot be decoded/,
     );
     await expect(decodeImage(input(whole, 5, 2))).rejects.toThrow(/the-image is 3x2, its record says 5x2/);
-    await expect(imageInputOf(Buffer.from('no image'), 'x.txt')).rejects.toThrow(
-      /x\.txt is no image/,
-    );
+    await expect(imageInputOf(Buffer.from('no image'), 'x.txt')).rejects.toThrow(/x\.txt is no image/);
   });
 });

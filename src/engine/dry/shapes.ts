@@ -225,6 +225,7 @@ const nativeCrossEntropy: Infer = call => {
 
 /** The fused ops of the addon (src/engine/native/ops_*.inc). */
 const NATIVE_RULES: readonly (readonly [string, Infer])[] = [
+  ['GroundAdamW', () => one([], DTYPE.float)],
   ['GroundAttention', nativeAttention],
   ['GroundAttentionGradient', likeInputs(1, 2, 3)],
   ['GroundGelu', likeInputs(0)],

@@ -144,6 +144,9 @@ function largestConversation(groups: readonly BatchGroup[]): BatchSizes | null {
   );
 }
 
+/** An update in place reads a gradient, and reads and writes the weight and both moments, in float32. */
+const IN_PLACE_BYTES = 4 * 7;
+
 /** The mean step: each size as often as it comes, conversations `accumulate` times, one batch for contrasting. */
 function workOf(traces: readonly GroupTrace[], accumulate: number, samplesPerStep: number): PlannedWork {
   let [flops, bytes, ops] = [0, 0, 0];
@@ -160,8 +163,9 @@ function workOf(traces: readonly GroupTrace[], accumulate: number, samplesPerSte
     (most, f) => (most && most.cost.bytes >= f.cost.bytes ? most : f),
     undefined,
   );
-  bytes += update?.cost.bytes ?? 0;
-  ops += update?.cost.ops ?? 0;
+  const trainable = traces[0]?.trace.training.modules.reduce((sum, m) => sum + m.trainable, 0) ?? 0;
+  bytes += update?.cost.bytes ?? IN_PLACE_BYTES * trainable;
+  ops += update?.cost.ops ?? 1;
   return {
     flopsPerStep: flops,
     flopsPerSample: flops / samplesPerStep,

@@ -73,10 +73,10 @@ describe('what is traced', () => {
 function decoderFlops(c: LlamaConfig, rows: number, length: number, scored: number): number {
   const [queries, keys] = [c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim];
   const projections = c.hidden_size * (2 * queries + 2 * keys) + 3 * c.hidden_size * c.intermediate_size;
-  const attention = 2 * queries * length;
-  const rotation = (queries + keys) * c.head_dim;
+  // Under a causal mask half of the scores are computed.
+  const attention = 2 * queries * Math.ceil(length / 2);
   const head = scored * c.hidden_size * c.vocab_size;
-  return 2 * (rows * c.num_hidden_layers * (projections + attention + rotation) + head);
+  return 2 * (rows * c.num_hidden_layers * (projections + attention) + head);
 }
 
 describe('operations', () => {
@@ -117,10 +117,10 @@ describe('operations', () => {
       // Forward; weight gradients of both layers; the input's gradient of the second only.
       const projector = 2 * first + 3 * second;
       const positions = 2 * images * 2 * (llm.hidden_size / 2);
-      // Backward of attention is twice its forward, of frozen projections once.
+      // Backward of attention takes five products to the two of its forward, of frozen projections one.
       const forward = decoderFlops(llm, 160, 80, 32);
       const queries = llm.num_attention_heads * llm.head_dim;
-      const attention = 2 * 160 * llm.num_hidden_layers * 2 * queries * 80;
+      const attention = 2 * 160 * llm.num_hidden_layers * 3 * queries * 40;
       expect(flops(whole)).toBe(encoder + projector + positions + 2 * forward + attention);
     },
   );
