@@ -95,6 +95,8 @@ const LABEL_TASKS: ReadonlySet<TaskName> = new Set([
   'grounded-count',
 ]);
 const LABEL_ROWS = 256;
+/** Fewer rows where images are large, whose bytes come with them: the loader must open at once. */
+const LABEL_BYTES = 32 * 2 ** 20;
 
 /**
  * Opens all datasets. Throws `tokenizer` and `data` for files at fault, `config` where there is nothing to draw from.
@@ -277,9 +279,12 @@ function kindOf(task: TaskName): Kind {
 /** The labels of the first rows of a dataset. */
 async function statisticsOf(reader: RowReader, skips: boolean): Promise<LabelStatistics> {
   const statistics = new LabelStatistics();
-  for (let row = 0; row < Math.min(reader.rows, LABEL_ROWS); row++) {
+  let bytes = 0;
+  for (let row = 0; row < Math.min(reader.rows, LABEL_ROWS) && bytes < LABEL_BYTES; row++) {
     try {
-      statistics.add((await reader.read(row)).record);
+      const { record, imageBytes } = await reader.read(row);
+      statistics.add(record);
+      bytes += imageBytes;
     } catch (thrown) {
       // Drawn to serve, the row is skipped and counted; here it has no labels.
       if (!skips) throw thrown;

@@ -19,6 +19,8 @@ export interface RecordSource {
 
 export interface Row {
   readonly record: Annotations;
+  /** Bytes of the encoded image. */
+  readonly imageBytes: number;
   /** The image's views; decoded on first use. */
   views(): Promise<Views>;
 }
@@ -26,6 +28,7 @@ export interface Row {
 interface Held {
   /** Without the bytes of the image: they have a bound of their own. */
   readonly record: Annotations;
+  readonly imageBytes: number;
   views: Promise<Views> | null;
 }
 
@@ -76,7 +79,7 @@ export class RowReader {
     const held = await this.#held.get(row, async () => {
       const { image, ...record } = await this.#readRecord(row);
       this.#keep(row, image);
-      return { record, views: null };
+      return { record, imageBytes: image.length, views: null };
     });
     const decode = async (): Promise<Views> => {
       const image = this.#take(row) ?? (await this.#readRecord(row)).image;
@@ -88,6 +91,7 @@ export class RowReader {
     };
     return {
       record: held.record,
+      imageBytes: held.imageBytes,
       views: () => {
         held.views ??= decodes.run(decode);
         return held.views;
