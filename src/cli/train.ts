@@ -130,11 +130,13 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
 async function openListeners(stageDir: string, step: number) {
   const { combineListeners } = await import('../telemetry/events.ts');
   const { openJsonl } = await import('../telemetry/jsonl.ts');
+  const { openPictures } = await import('../telemetry/pictures.ts');
   const { openTensorBoard } = await import('../telemetry/tensorboard.ts');
   const { openConsole } = await import('../telemetry/console.ts');
   return combineListeners([
     await openJsonl(join(stageDir, 'metrics.jsonl'), { step }),
     openTensorBoard(stageDir, { step }),
+    openPictures(stageDir, { step }),
     await openConsole(process.stderr, { isTTY: process.stderr.isTTY === true }),
   ]);
 }
