@@ -6,8 +6,10 @@ import { tensorCount } from '../engine/memory.ts';
 import { messageOf } from '../errors.ts';
 import { reach } from '../fault.ts';
 import { Ferret } from '../models/ferret.ts';
-import type { RunEvent, RunListener } from '../telemetry/events.ts';
+import type { Histogram, RunEvent, RunListener } from '../telemetry/events.ts';
+import { gradientHistograms, weightHistograms } from './histograms.ts';
 import { lockStage } from './lock.ts';
+import type { ProfiledSteps } from './profile.ts';
 import type { Recipe } from './recipe.ts';
 import { bestOf } from './retention.ts';
 import { stageFolder } from './rundir.ts';
@@ -22,6 +24,7 @@ import {
   takeContent,
 } from './session.ts';
 import { decideStart, initialWeights, type RecipeCodec, type Start } from './start.ts';
+import type { StepHooks } from './step.ts';
 import { loadWeights, takeWeights } from './weights.ts';
 
 /** Scores a model on held-out data; emits what is worth seeing. Given from above: eval/ builds on train/. */
@@ -48,6 +51,8 @@ export interface StageOptions {
   /** Opens what follows the stage (files, console), knowing the step from which it goes on. */
   readonly listeners: (stageDir: string, step: number) => Promise<RunListener>;
   readonly evaluate: Evaluate;
+  /** Steps that run op by op and are written down as a trace. */
+  readonly profile?: ProfiledSteps;
 }
 
 export interface StageResult {
@@ -106,11 +111,14 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
     listener.on(startEvent(options, plan.modules, start, progress.step, session.peakFlops));
     let scores: StageResult['scores'] | undefined;
     while (progress.step < stage.steps) {
+      session.profile?.begin(progress.step + 1);
       await takeStep(session);
       // Scored before it is saved: what a crash in between costs is repeated as a whole, and logged once.
       const scored = isDue(stage.eval.every, progress.step, stage.steps);
       if (scored) scores = await scoreOrSave(session);
       await saveIfDue(session, scored ? scores : undefined);
+      const profiled = await session.profile?.end(progress.step, progress.step === stage.steps);
+      if (profiled) listener.on(profiled);
     }
     scores ??= await score(session);
     const split = clock.total();
@@ -159,15 +167,8 @@ function isDue(every: number, step: number, steps: number): boolean {
   return step === steps || (every > 0 && step % every === 0);
 }
 
-async function takeStep({
-  options,
-  trainStep,
-  loader,
-  listener,
-  progress,
-  clock,
-  pace,
-}: Session): Promise<void> {
+async function takeStep(session: Session): Promise<void> {
+  const { options, trainStep, plan, loader, listener, progress, clock, pace, profile } = session;
   const { stage } = options.recipe;
   const { batches, position, skipped, served, padding, queued } = await clock.wait('data', async () => {
     // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
@@ -176,7 +177,17 @@ async function takeStep({
   });
   for (const message of skipped) listener.on({ type: 'note', message });
   reach('step');
-  const result = trainStep.run(batches, progress.step, { time: (phase, work) => clock.time(phase, work) });
+  const { histograms: every = 0 } = stage.log;
+  const histograms: Histogram[] | undefined = every > 0 && (progress.step + 1) % every === 0 ? [] : undefined;
+  const hooks: StepHooks = {
+    time: (phase, work) => clock.time(phase, work),
+    ...(histograms && {
+      gradients: (parameters, gradients) =>
+        clock.time('logging', () => histograms.push(...gradientHistograms(parameters, gradients))),
+    }),
+  };
+  const run = () => trainStep.run(batches, progress.step, hooks);
+  const result = profile ? profile.run(run) : run();
   loader.recycle(batches);
   progress.step += 1;
   progress.samples += result.samples;
@@ -185,6 +196,11 @@ async function takeStep({
   progress.lastLosses = [...progress.lastLosses, result.loss].slice(-LAST_STEPS);
   progress.loader = position;
   pace.add(result);
+  if (histograms) {
+    const trained = plan.banks.flatMap(bank => bank.parameters);
+    clock.time('logging', () => histograms.push(...weightHistograms(trained)));
+    listener.on({ type: 'histograms', step: progress.step, histograms });
+  }
   if (progress.step > 1 && !isDue(stage.log.every, progress.step, stage.steps)) return;
   const seconds = clock.lap();
   listener.on({

@@ -22,6 +22,7 @@ import { readInputs } from './inputs.ts';
 import type { StageOptions } from './loop.ts';
 import { machinePeak } from './machine.ts';
 import { Pace } from './pace.ts';
+import { StepProfile } from './profile.ts';
 import type { StageRecipe } from './recipe.ts';
 import { retentionPolicy } from './retention.ts';
 import { Saving } from './saving.ts';
@@ -53,6 +54,8 @@ export interface Session {
   readonly saving: Saving;
   readonly clock: StageClock;
   readonly pace: Pace;
+  /** Undefined unless steps are to be profiled. */
+  readonly profile: StepProfile | undefined;
   /** Operations a second that the machine reaches at best. */
   readonly peakFlops: number;
   readonly inputs: Inputs;
@@ -129,7 +132,8 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
     last,
   );
   const pace = new Pace(stage.steps, peakFlops);
-  const measured = { clock, pace, peakFlops };
+  const profile = options.profile && new StepProfile(options.profile, stageDir, clock);
+  const measured = { clock, pace, profile, peakFlops };
   return {
     ...prepared,
     ...measured,

@@ -32,7 +32,7 @@ export interface StepHooks {
   /** Runs `work`, which is one of a step's two phases. */
   readonly time?: <T>(phase: 'forwardBackward' | 'update', work: () => T) => T;
   /** Sees the gradients of a step before they are used, in the plan's order; must not keep or dispose them. */
-  readonly gradients?: (parameters: readonly Parameter[], gradients: Gradients) => void;
+  readonly gradients?: (parameters: readonly Parameter[], gradients: Gradients) => unknown;
 }
 
 /** Gradient of each trained parameter, in the plan's order; null where the loss does not reach it. */
