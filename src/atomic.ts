@@ -20,6 +20,7 @@ export type Sink = (bytes: Uint8Array) => Promise<void>;
 
 /** Bytes a single write call gets: Linux refuses more than 2 GiB at once. */
 const WRITE_CHUNK = 1 << 26;
+const READ_CHUNK = 1 << 22;
 /** What comes in smaller pieces than this is written in pieces of about this size, bytes. */
 const GATHER = 1 << 20;
 
@@ -75,12 +76,16 @@ function hintFor(code: string | undefined, path: string): string | undefined {
 
 /**
  * Creates or replaces `path` with what `fill` writes, and flushes it to the disk. Not atomic: for files inside a folder
- * that is itself published by `publishDirectory`. Throws GroundError('io'), or whatever `fill` throws.
+ * that is itself published by `publishDirectory`. `readBack` reads it again and compares, while it is flushed. Throws GroundError('io'), or whatever `fill` throws.
  */
-export async function writeStream(path: string, fill: (sink: Sink) => Promise<void>): Promise<Written> {
+export async function writeStream(
+  path: string,
+  fill: (sink: Sink) => Promise<void>,
+  options: { readonly readBack?: boolean } = {},
+): Promise<Written> {
   let handle: FileHandle;
   try {
-    handle = await open(path, 'w');
+    handle = await open(path, 'w+');
   } catch (thrown) {
     throw ioError(thrown, 'create', path);
   }
@@ -110,13 +115,36 @@ export async function writeStream(path: string, fill: (sink: Sink) => Promise<vo
       if (pending >= GATHER) await flush();
     });
     await flush();
-    await syncFile(handle).catch(thrown => {
+    const flushed = syncFile(handle).catch(thrown => {
       throw ioError(thrown, 'flush', path);
     });
+    // While the disk is busy.
+    const reread = options.readBack === true ? readBack(handle, bytes) : checksum;
+    const [found] = await Promise.all([reread, flushed]);
+    if (found !== checksum) throw new GroundError('io', `${path} does not read back as it was written`);
   } finally {
     await handle.close();
   }
   return { bytes, crc32c: checksum };
+}
+
+/** Checksum of the first `length` bytes of an open file, read in two alternating pieces. */
+export async function readBack(handle: FileHandle, length: number): Promise<number> {
+  const size = Math.min(READ_CHUNK, length);
+  let [buffer, other] = [new Uint8Array(size), new Uint8Array(size)];
+  let found = 0;
+  let at = 0;
+  let reading = handle.read(buffer, 0, size, at);
+  while (at < length) {
+    const { bytesRead } = await reading;
+    if (bytesRead === 0) throw new GroundError('io', `the file ended at byte ${at} while being read`);
+    at += bytesRead;
+    [buffer, other] = [other, buffer];
+    // The next piece is fetched while this one is looked at.
+    if (at < length) reading = handle.read(buffer, 0, Math.min(size, length - at), at);
+    found = crc32c(other.subarray(0, bytesRead), found);
+  }
+  return found;
 }
 
 /** Waits until the disk has what was written. */

@@ -6,6 +6,7 @@ import { registerDataBuild } from './data-build.ts';
 import { registerDataExport } from './data-export.ts';
 import { registerDataMerge } from './data-merge.ts';
 import { registerDataSynthesize } from './data-synthesize.ts';
+import { registerDataValidate } from './data-validate.ts';
 import { parseRange, parseSizes, parseSplits, parseWhole } from './data-values.ts';
 import { type CommonOptions, outputFile, withCommon } from './options.ts';
 import { createOutput } from './output.ts';
@@ -61,9 +62,7 @@ export function register(program: Command): void {
   registerDataSynthesize(data);
   registerDataMerge(data);
 
-  withCommon(
-    data.command('validate').description('check every shard and every row').argument('<dir>', 'the dataset'),
-  ).action(validate);
+  registerDataValidate(data);
 
   withCommon(
     data.command('inspect').description('count what is in a dataset').argument('<dir>', 'the dataset'),
@@ -116,25 +115,6 @@ async function synth(flags: SynthFlags): Promise<void> {
     built.push({ dir: resolve(dir), rows: manifest.rows, shards: manifest.shards.length });
   }
   out.result({ datasets: built });
-}
-
-async function validate(dir: string, flags: CommonOptions): Promise<void> {
-  const [{ validateDataset }, { readManifest }] = await Promise.all([
-    import('../data/validate.ts'),
-    import('../data/manifest.ts'),
-  ]);
-  const out = createOutput(flags);
-  const { rows } = await readManifest(dir);
-  const report = await withProgress('checking', 'rows', onProgress =>
-    validateDataset(dir, done => onProgress(done, rows)),
-  );
-  for (const { shard, row, id, problem } of report.problems) {
-    out.line(`${shard}${row === null ? '' : ` row ${row}`}${id === null ? '' : ` (${id})`}: ${problem}`);
-  }
-  out.result({ dir: resolve(dir), ...report });
-  const found = report.problems.length;
-  out.line(`${rows} rows in ${shards(report.shards)}, ${found} problem${found === 1 ? '' : 's'}`);
-  if (found > 0) process.exitCode = 1;
 }
 
 async function inspect(dir: string, flags: CommonOptions): Promise<void> {

@@ -2,6 +2,8 @@ import { availableParallelism } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { GroundError } from '../errors.ts';
+import type { RunEvent, RunListener } from '../telemetry/events.ts';
+import type { ProfiledSteps } from '../train/profile.ts';
 import type { Recipe } from '../train/recipe.ts';
 import {
   type CommonOptions,
@@ -23,6 +25,7 @@ interface TrainOptions extends CommonOptions, EngineOptions, RecipeOptions {
   readonly resume?: boolean;
   readonly fresh?: boolean;
   readonly workers: number;
+  readonly profile?: ProfiledSteps;
 }
 
 /** A thread for every two cores, as the step needs them too; none from TypeScript source, where none can be started. */
@@ -43,7 +46,8 @@ export function register(program: Command): void {
       new Option('--workers <n>', 'threads that prepare batches ahead; 0: none, with the same result')
         .argParser(parseWorkers)
         .default(WORKERS),
-    );
+    )
+    .option('--profile <a:b>', 'write a Chrome trace of steps a to b, which run op by op', parseProfile);
   withCommon(withEngine(withRun(withRecipe(command)))).action((options: TrainOptions) =>
     train(options, createOutput(options)),
   );
@@ -90,8 +94,10 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
   const { diffRecipes } = await import('../config/diff.ts');
   const { readResolvedRecipe, recipeToYaml } = await import('../config/resolved.ts');
   const results = [];
+  const profiles: ProfileEvent[] = [];
   for (const stage of stages) {
     let ran = false;
+    let profiled: ProfileEvent | undefined;
     const result = await trainStage({
       recipe: recipeOf(stage),
       codec: { write: recipeToYaml, read: readResolvedRecipe, diff: diffRecipes },
@@ -104,11 +110,19 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
       workers: options.workers,
       listeners: (stageDir, step) => {
         ran = true;
-        return openListeners(stageDir, step);
+        return openListeners(stageDir, step, event => {
+          profiled = event;
+        });
       },
       evaluate: evaluateStage,
+      ...(options.profile === undefined ? {} : { profile: options.profile }),
     });
     if (!ran) out.note(`stage ${stage} is finished already; --fresh trains it again`);
+    else if (options.profile && !profiled) out.note(nothingProfiled(stage, options.profile));
+    if (profiled) {
+      printProfile(profiled, stage, out);
+      profiles.push(profiled);
+    }
     results.push(result);
   }
   out.table(
@@ -123,19 +137,79 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
       r.checkpoint,
     ]),
   );
-  out.result({ run, runDir, stages: results });
+  out.result({ run, runDir, stages: results, ...(profiles.length > 0 && { profiles }) });
+}
+
+type ProfileEvent = Extract<RunEvent, { type: 'profile' }>;
+
+/** Kinds of op in the table of a profile. */
+const SHOWN_OPS = 12;
+
+/** Where the time of the profiled steps went, by kind of op. */
+function printProfile({ first, step, path, ops }: ProfileEvent, stage: number, out: Output): void {
+  const steps = step - first + 1;
+  const other = ops.slice(SHOWN_OPS);
+  const sum = (key: 'calls' | 'seconds' | 'share'): number => other.reduce((n, op) => n + op[key], 0);
+  const rest = {
+    op: `${other.length} others`,
+    calls: sum('calls'),
+    seconds: sum('seconds'),
+    share: sum('share'),
+  };
+  out.line(`stage ${stage}, steps ${first} to ${step} op by op (slower than recorded steps): ${path}`);
+  out.table(
+    ['op', 'calls a step', 'ms a step', 'share'],
+    [...ops.slice(0, SHOWN_OPS), ...(other.length > 0 ? [rest] : [])].map(({ op, calls, seconds, share }) => [
+      op,
+      Math.round(calls / steps),
+      ((1000 * seconds) / steps).toFixed(2),
+      `${(100 * share).toFixed(1)} %`,
+    ]),
+  );
+  out.line();
+}
+
+function nothingProfiled(stage: number, { first, last }: ProfiledSteps): string {
+  return `stage ${stage}: none of the steps ${first} to ${last} was trained just now, so nothing was profiled`;
+}
+
+/** "10:13" to the steps 10 to 13, "10" to step 10 alone. Throws `usage` on anything else. */
+function parseProfile(text: string): ProfiledSteps {
+  const match = /^(\d+)(?::(\d+))?$/.exec(text.trim());
+  const first = Number(match?.[1]);
+  const last = Number(match?.[2] ?? match?.[1]);
+  if (match && first >= 1 && last >= first) return { first, last };
+  throw new GroundError(
+    'usage',
+    `--profile ${text}: expected two step numbers, the first not after the last`,
+    {
+      hint: 'for example --profile 10:13; steps are counted from 1, and the first ones record and warm up',
+    },
+  );
 }
 
 /** What follows a stage: the log, TensorBoard's files, and the person at the terminal. */
-async function openListeners(stageDir: string, step: number) {
+async function openListeners(
+  stageDir: string,
+  step: number,
+  onProfile: (event: ProfileEvent) => void,
+): Promise<RunListener> {
   const { combineListeners } = await import('../telemetry/events.ts');
   const { openJsonl } = await import('../telemetry/jsonl.ts');
+  const { openPictures } = await import('../telemetry/pictures.ts');
   const { openTensorBoard } = await import('../telemetry/tensorboard.ts');
   const { openConsole } = await import('../telemetry/console.ts');
   return combineListeners([
     await openJsonl(join(stageDir, 'metrics.jsonl'), { step }),
     openTensorBoard(stageDir, { step }),
+    openPictures(stageDir, { step }),
     await openConsole(process.stderr, { isTTY: process.stderr.isTTY === true }),
+    {
+      on(event) {
+        if (event.type === 'profile') onProfile(event);
+      },
+      async close() {},
+    },
   ]);
 }
 

@@ -124,7 +124,12 @@ export const stageSchema = section({
     .describe('How many damaged records may be skipped in a stage before the run ends all the same (100).'),
   steps: whole(1).describe('Updates of the weights in this stage.'),
   seed: whole(0).default(0).describe('Names every random stream of the stage.'),
-  log: section({ every: whole(1).default(10).describe('Steps between lines of the log.') }).prefault({}),
+  log: section({
+    every: whole(1).default(10).describe('Steps between lines of the log.'),
+    histograms: whole(0)
+      .exactOptional()
+      .describe('Steps between histograms of weights and gradients for TensorBoard; 0: none (0).'),
+  }).prefault({}),
   checkpoint: section({
     every: whole(0).default(500).describe('Steps between checkpoints; 0: only at the end.'),
     keep: z

@@ -2,6 +2,7 @@
  * Values of Arrow columns by row, straight from their buffers. Arrow's own row objects go through a proxy for each
  * nested value, which takes several times as long.
  */
+import { isUtf8 } from 'node:buffer';
 import type { Data } from 'apache-arrow';
 import { GroundError } from '../errors.ts';
 
@@ -38,13 +39,21 @@ export function binaries(data: Data): Column<Uint8Array> {
   };
 }
 
+/** Reading throws `data` on a text that is no UTF-8. */
 export function strings(data: Data): Column<string> {
   const range = rangesOf(data, data.values.length);
   const { buffer, byteOffset, length }: Uint8Array = data.values;
   const bytes = Buffer.from(buffer, byteOffset, length);
+  // Mostly all texts of a batch are sound, which is found out at once; only otherwise each is looked at.
+  const sound = isUtf8(bytes);
   return row => {
     const [start, end] = range(row);
-    return start === end ? '' : bytes.toString('utf8', start, end);
+    if (start === end) return '';
+    const text = bytes.toString('utf8', start, end);
+    if (sound || isUtf8(bytes.subarray(start, end))) return text;
+    throw new GroundError('data', `a text is not UTF-8: ${JSON.stringify(text.slice(0, 60))}`, {
+      hint: 'convert the annotations to UTF-8 and build the dataset again',
+    });
   };
 }
 

@@ -31,6 +31,8 @@ import type { CaptionSpan, DescribedRegion, ImageRecord, ObjectAnnotation, Relat
 
 /** Raised whenever a column changes; a dataset of another version is refused, never guessed at. */
 export const SCHEMA_VERSION = 2;
+/** Where a shard's metadata says so. */
+export const VERSION_KEY = 'ground.schema_version';
 
 const OBJECT = new Struct([
   required('label', new Utf8()),
@@ -80,10 +82,7 @@ const FIELDS = [
  * as COCO RLE or null, crowd, expressions), relations (subject, predicate, object), regions (phrase, box), spans
  * (caption, start, end, objects), conversations (kind, rounds of question and answer pieces, accepted), absent.
  */
-export const RECORD_SCHEMA = new Schema<TypeMap>(
-  FIELDS,
-  new Map([['ground.schema_version', String(SCHEMA_VERSION)]]),
-);
+export const RECORD_SCHEMA = new Schema<TypeMap>(FIELDS, new Map([[VERSION_KEY, String(SCHEMA_VERSION)]]));
 
 /** One record batch of these records, in their order. */
 export function encodeBatch(records: readonly ImageRecord[]): RecordBatch {

@@ -6,10 +6,12 @@ import { GroundError, messageOf } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { hashSeed, Random } from '../random.ts';
 import { pairsOf } from './contrastive.ts';
+import type { Conversation } from './conversation.ts';
 import type { ViewMode } from './image.ts';
 import { permute } from './permutation.ts';
 import type { BadSample, Draw, Kind, PlannedPairs, PlannedRow, PlannedSample } from './plan.ts';
 import type { Annotations } from './record.ts';
+import { trainedTokens } from './render.ts';
 import { type RecordSource, RowReader } from './rows.ts';
 import { renderFitting, type SampleContext, sequenceLength } from './sample.ts';
 import { taskContext } from './tasks/context.ts';
@@ -95,6 +97,8 @@ const LABEL_TASKS: ReadonlySet<TaskName> = new Set([
   'grounded-count',
 ]);
 const LABEL_ROWS = 256;
+/** Fewer rows where images are large, whose bytes come with them: the loader must open at once. */
+const LABEL_BYTES = 32 * 2 ** 20;
 
 /**
  * Opens all datasets. Throws `tokenizer` and `data` for files at fault, `config` where there is nothing to draw from.
@@ -199,26 +203,42 @@ export class Candidates {
   /** The conversation that a row makes, of at most `limit` positions. Throws where damage is not to be skipped. */
   conversation(planned: PlannedRow, limit: number): Promise<Outcome<PlannedSample>> {
     return this.#outcome(planned, (record, source) => {
-      const conversation = conversationOf(
-        record,
-        source.task,
-        taskContext({
-          seed: planned.seed,
-          rounds: source.rounds,
-          maxObjects: source.maxObjects,
-          groundingPrompt: this.stage.grounding_prompt,
-          labels: source.labels,
-          statistics: source.statistics,
-        }),
-      );
+      const conversation = this.ask(record, planned);
       if (!conversation) return { kind: 'unfit' };
       const { width, height } = record;
       const size = { id: `${source.reader.dataset}, ${planned.id}`, width, height };
       const fitted = renderFitting(conversation, size, this.context, limit);
       if (typeof fitted === 'string') return { kind: 'long', message: `${planned.id}: ${fitted}` };
+      if (trainedTokens(fitted.rendered) === 0) {
+        throw new GroundError('data', `${planned.id}: no token of it is trained on`, {
+          hint: 'look at it with `ground data show`; a chat template may leave answers out',
+        });
+      }
       const { text, visual } = sequenceLength(fitted.rendered, size, this.context);
       return { kind: 'sample', sample: { ...planned, ...fitted, length: text + visual } };
     });
+  }
+
+  /** What the task of a planned row says about its record; null where the record cannot serve. */
+  ask(record: Annotations, planned: PlannedRow): Conversation | null {
+    const source = this.sourceOf(planned);
+    return conversationOf(
+      record,
+      source.task,
+      taskContext({
+        seed: planned.seed,
+        rounds: source.rounds,
+        maxObjects: source.maxObjects,
+        groundingPrompt: this.stage.grounding_prompt,
+        labels: source.labels,
+        statistics: source.statistics,
+      }),
+    );
+  }
+
+  /** A row of a source as it is drawn in the first epoch. */
+  firstDrawOf(source: number, row: number): PlannedRow {
+    return this.#placed({ source, taken: 0 }, row);
   }
 
   /** The texts that a row gives to contrastive pretraining. Throws where damage is not to be skipped. */
@@ -277,9 +297,12 @@ function kindOf(task: TaskName): Kind {
 /** The labels of the first rows of a dataset. */
 async function statisticsOf(reader: RowReader, skips: boolean): Promise<LabelStatistics> {
   const statistics = new LabelStatistics();
-  for (let row = 0; row < Math.min(reader.rows, LABEL_ROWS); row++) {
+  let bytes = 0;
+  for (let row = 0; row < Math.min(reader.rows, LABEL_ROWS) && bytes < LABEL_BYTES; row++) {
     try {
-      statistics.add((await reader.read(row)).record);
+      const { record, imageBytes } = await reader.read(row);
+      statistics.add(record);
+      bytes += imageBytes;
     } catch (thrown) {
       // Drawn to serve, the row is skipped and counted; here it has no labels.
       if (!skips) throw thrown;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type RecordBatch, RecordBatchReader, type Schema, util } from 'apache-arrow';
 import { errorCode, ioError } from '../atomic.ts';
 import { GroundError, messageOf } from '../errors.ts';
-import { RECORD_SCHEMA, rowReader } from './arrow.ts';
+import { RECORD_SCHEMA, rowReader, SCHEMA_VERSION, VERSION_KEY } from './arrow.ts';
 import type { Column } from './arrow-columns.ts';
 import { readLink, resolveLink } from './links.ts';
 import { Lru } from './lru.ts';
@@ -191,6 +191,11 @@ async function shardReader(handle: FileHandle, file: string, entry: ShardEntry):
   if (!reader.isFile() || !reader.isAsync()) throw damaged(file, 'it is no Arrow file');
   await reader.open();
   const schema: Schema = reader.schema;
+  const version = schema.metadata.get(VERSION_KEY);
+  if (version !== String(SCHEMA_VERSION)) {
+    const found = version === undefined ? 'it has no schema version' : `its schema version is ${version}`;
+    throw damaged(file, `${found}, this version of ground reads ${SCHEMA_VERSION}`);
+  }
   if (!util.compareSchemas(schema, RECORD_SCHEMA)) {
     throw damaged(file, `its columns are ${schema.fields.map(field => field.name).join(', ')}`);
   }
@@ -219,6 +224,12 @@ async function shardReader(handle: FileHandle, file: string, entry: ShardEntry):
       await handle.close();
     },
   };
+}
+
+/** Throws `data` where a shard cannot be opened, or is of another schema than this version's. */
+export async function checkShard(dir: string, shard: ShardEntry): Promise<void> {
+  const reader = await openShard(join(dir, shard.file), shard);
+  await reader.close();
 }
 
 /** Looks at all shards at once, and throws for the first of them that `checkSize` complains about. */

@@ -177,7 +177,7 @@ function grey(data: Uint8Array, channels: number, i: number): number {
 }
 
 /** Ones in the binary form of a 32-bit number. */
-function onesIn(number: number): number {
+export function onesIn(number: number): number {
   let n = number - ((number >>> 1) & 0x55555555);
   n = (n & 0x33333333) + ((n >>> 2) & 0x33333333);
   return Math.imul((n + (n >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;

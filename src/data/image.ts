@@ -16,6 +16,8 @@ export interface ImageInput {
   readonly image: Uint8Array;
   readonly width: number;
   readonly height: number;
+  /** True where the size, and whatever else is said of the image, is meant after its EXIF orientation; annotations mean it as stored. */
+  readonly upright?: boolean;
 }
 
 /** Which views of an image the model gets: the low-resolution one, or tiles as well. */
@@ -39,9 +41,9 @@ export const MAX_PIXELS = 2 ** 27;
 
 /**
  * The pixels of a JPEG, PNG or WebP as 8-bit RGB, as Pillow's convert('RGB') gives them: alpha is dropped (not
- * composited), grey is repeated, an embedded colour profile is ignored; of an animation the first frame. EXIF orientation is
- * applied unless only the unrotated pixels fit the size that the annotations were made for. Throws `data` on a file that is
- * damaged or ends early, one of another size, and one of more than `MAX_PIXELS`.
+ * composited), grey is repeated, an embedded colour profile is ignored; of an animation the first frame. The EXIF
+ * orientation is left alone unless the input says so, or only the turned pixels have the size that annotations were made for.
+ * Throws `data` on a file that is damaged or ends early, one of another size, and one of more than `MAX_PIXELS`.
  */
 export async function decodeImage(input: ImageInput): Promise<Rgb> {
   const { default: sharp } = await import('sharp');
@@ -56,8 +58,8 @@ export async function decodeImage(input: ImageInput): Promise<Rgb> {
   };
   let decoded: Rgb;
   try {
-    decoded = await decode(true);
-    if (decoded.width !== input.width && decoded.width === input.height) decoded = await decode(false);
+    decoded = await decode(input.upright === true);
+    if (decoded.width !== input.width && decoded.width === input.height) decoded = await decode(true);
   } catch (cause) {
     throw new GroundError('data', `image ${input.id} cannot be decoded: ${reasonOf(cause)}`, {
       hint: '`ground data validate` lists every damaged image; remove it or build the dataset again',
@@ -80,7 +82,7 @@ export async function imageInputOf(bytes: Uint8Array, id: string): Promise<Image
   const { default: sharp } = await import('sharp');
   try {
     const { autoOrient } = await sharp(bytes, LIMITS).metadata();
-    return { id, image: bytes, width: autoOrient.width, height: autoOrient.height };
+    return { id, image: bytes, width: autoOrient.width, height: autoOrient.height, upright: true };
   } catch (cause) {
     throw new GroundError('data', `${id} is no image: ${reasonOf(cause)}`, {
       hint: 'give a JPEG, PNG or WebP file',

@@ -10,6 +10,7 @@ import { openDataset } from './dataset.ts';
 import { COMPILED, openPool } from './pool.ts';
 import { openProducer, type ProducedStep, type ProducerOptions } from './producer.ts';
 import type { RecordSource } from './rows.ts';
+import { verifySmallDataset } from './verify.ts';
 
 export type { LoaderPosition, LoaderStage } from './producer.ts';
 
@@ -45,9 +46,17 @@ export interface Loader {
   close(): Promise<void>;
 }
 
-/** Opens the datasets of a stage. Throws `data`, `config` or `tokenizer` where something is at fault, before a step. */
+/**
+ * Opens the datasets of a stage; small ones are verified whole first. Throws `data`, `config` or `tokenizer` where something is
+ * at fault, before a step.
+ */
 export async function openLoader(options: LoaderOptions): Promise<Loader> {
   const { workers = COMPILED ? 1 : 0, prefetch = 2 * workers, open, ...producing } = options;
+  if (!open) {
+    for (const dataset of new Set(options.stage.data.map(source => source.dataset))) {
+      await verifySmallDataset(dataset);
+    }
+  }
   if (workers === 0) return inProcess(producing, open ?? openDataset);
   if (open)
     throw new GroundError('usage', 'a worker opens datasets itself', { hint: 'use workers: 0 with `open`' });

@@ -69,6 +69,11 @@ export function renderConversation(conversation: Conversation, size: Size, optio
   return writer;
 }
 
+/** How many of its tokens are supervised. */
+export function trainedTokens({ answers }: Rendered): number {
+  return answers.reduce((sum, [start, end]) => sum + end - start, 0);
+}
+
 /** Collects text until something that is no text comes, so that every run of text is tokenised once and whole. */
 class Writer implements Rendered {
   readonly tokens: number[] = [];

@@ -1,12 +1,12 @@
 /** Records and their views by dataset and row, with a bounded memory of those seen lately. */
 import { GroundError } from '../errors.ts';
-import { boxProblem } from './box.ts';
 import { Gate } from './gate.ts';
 import type { Views } from './image.ts';
 import { Lru } from './lru.ts';
 import { errorAt } from './naming.ts';
 import type { Annotations, ImageRecord } from './record.ts';
 import { prepareViews, type SampleContext } from './sample.ts';
+import { errorsOf } from './validation/annotations.ts';
 
 /** What the loader needs of a dataset; `openDataset` gives it, and so does an array in tests. */
 export interface RecordSource {
@@ -19,6 +19,8 @@ export interface RecordSource {
 
 export interface Row {
   readonly record: Annotations;
+  /** Bytes of the encoded image. */
+  readonly imageBytes: number;
   /** The image's views; decoded on first use. */
   views(): Promise<Views>;
 }
@@ -26,6 +28,7 @@ export interface Row {
 interface Held {
   /** Without the bytes of the image: they have a bound of their own. */
   readonly record: Annotations;
+  readonly imageBytes: number;
   views: Promise<Views> | null;
 }
 
@@ -76,7 +79,7 @@ export class RowReader {
     const held = await this.#held.get(row, async () => {
       const { image, ...record } = await this.#readRecord(row);
       this.#keep(row, image);
-      return { record, views: null };
+      return { record, imageBytes: image.length, views: null };
     });
     const decode = async (): Promise<Views> => {
       const image = this.#take(row) ?? (await this.#readRecord(row)).image;
@@ -88,6 +91,7 @@ export class RowReader {
     };
     return {
       record: held.record,
+      imageBytes: held.imageBytes,
       views: () => {
         held.views ??= decodes.run(decode);
         return held.views;
@@ -123,7 +127,7 @@ export class RowReader {
   async #readRecord(row: number): Promise<ImageRecord> {
     try {
       const record = await this.#source.read(row);
-      checkBoxes(record);
+      checkAnnotations(record);
       return record;
     } catch (thrown) {
       this.#held.delete(row);
@@ -132,13 +136,11 @@ export class RowReader {
   }
 }
 
-/** A box outside the image would be cut at its edge and teach a wrong place. Throws `data` with the object's number. */
-function checkBoxes(record: ImageRecord): void {
-  for (const [i, { box }] of record.objects.entries()) {
-    const wrong = boxProblem(box, record);
-    if (wrong === null) continue;
-    throw new GroundError('data', `${record.id}, object ${i}: box ${wrong}`, {
-      hint: '`ground data validate` lists every such box; mend the annotations and build the dataset again',
+/** What is wrong in the annotations would be taught. Throws `data` with the first error of the record. */
+function checkAnnotations(record: ImageRecord): void {
+  for (const { problem } of errorsOf(record)) {
+    throw new GroundError('data', `${record.id}, ${problem}`, {
+      hint: '`ground data validate` lists all such errors; mend the annotations and build the dataset again',
     });
   }
 }

@@ -1,204 +1,222 @@
-/** Checking a dataset: every shard's bytes and every row's content. */
-import { createReadStream } from 'node:fs';
-import { join } from 'node:path';
-import { crc32c } from '@node-rs/crc32';
-import sharp from 'sharp';
+/** Checking a dataset: every shard's bytes, every row's content, every sample that the rows make. */
 import { messageOf } from '../errors.ts';
-import { boxProblem, type PixelBox } from './box.ts';
-import { checkSize, openDataset } from './dataset.ts';
+import { type Dataset, openDataset } from './dataset.ts';
+import { type Fingerprint, fingerprintOf } from './image-hash.ts';
 import { inOrder } from './in-order.ts';
-import { MANIFEST_FILE, readManifest, type ShardEntry } from './manifest.ts';
-import { type ImageRecord, isTextAlone, type ObjectAnnotation, type Relation } from './record.ts';
-import { boundsOf, boxIou } from './rle.ts';
-import { hex } from './shards.ts';
+import { Lru } from './lru.ts';
+import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
+import { type ImageRecord, isTextAlone } from './record.ts';
+import { EvaluationImages } from './validation/against.ts';
+import { errorsOf, odditiesOf } from './validation/annotations.ts';
+import { checkImage } from './validation/images.ts';
+import {
+  type Finding,
+  type Problem,
+  type ProblemKind,
+  ProblemLog,
+  severityOf,
+} from './validation/problem.ts';
+import { type Rendering, SampleStatistics, type TaskReport } from './validation/samples.ts';
+import { FirstRows, LookAlikes, looksAlike } from './validation/twins.ts';
+import { shardProblem } from './verify.ts';
 
-export interface Problem {
-  /** File name of the shard, or of the manifest where the dataset as a whole is at fault. */
-  readonly shard: string;
-  /** Row inside the shard; null where the shard as a whole is at fault. */
-  readonly row: number | null;
-  readonly id: string | null;
-  readonly problem: string;
+export type { Problem } from './validation/problem.ts';
+export type { Rendering, TaskReport } from './validation/samples.ts';
+
+export interface ValidateOptions {
+  /** What to render the records with; they are not rendered where absent. */
+  readonly rendering?: Rendering;
+  /** Folders of evaluation sets, whose images must not be in this one. */
+  readonly against?: readonly string[];
+  /** Problems of each kind that are listed; all are counted. All where absent. */
+  readonly limit?: number;
+  /** Told the rows that are done, first those of the evaluation sets, and how many there are. */
+  readonly onProgress?: (rows: number, total: number) => void;
 }
 
 export interface ValidationReport {
   readonly rows: number;
   readonly shards: number;
-  /** In the order of the shards and rows. */
+  readonly errors: number;
+  readonly warnings: number;
+  /** How often each kind of problem was found. */
+  readonly totals: Readonly<Partial<Record<ProblemKind, number>>>;
+  /** In the order of the shards and rows, the first `limit` of each kind. */
   readonly problems: readonly Problem[];
+  readonly tasks: readonly TaskReport[];
 }
 
-/** Rows in the making at once: images are decoded on other threads. */
-const IN_FLIGHT = 8;
-/** A mask fits its box, made larger by so many pixels, when this share of the mask's own box lies in it. */
-const MASK_MARGIN = 2;
-const MASK_INSIDE = 0.5;
+/** Images decoded at once. */
+const IN_FLIGHT = 4;
+/** Images that look similar which are compared with a new one, and fingerprints of them that are kept. */
+const MOST_COMPARED = 4;
+const KEPT_PRINTS = 1024;
 
 /**
- * Reads all of a dataset and lists everything that is wrong with it: shards that are missing, cut or altered, images
- * that cannot be decoded or have another size, boxes that are inverted or leave the image, masks that do not fit, text
- * that is empty or garbled, ids that occur twice. Throws `data` only where there is no readable manifest.
+ * Reads all of a dataset and lists everything that is wrong with it (`PROBLEM_KINDS`). Memory does not grow with the images:
+ * what is remembered of a row is under 100 bytes. Throws `data` only where there is no readable manifest, or an
+ * evaluation set cannot be read.
  */
-export async function validateDataset(
-  dir: string,
-  onProgress: (rows: number) => void = () => {},
-): Promise<ValidationReport> {
+export async function validateDataset(dir: string, options: ValidateOptions = {}): Promise<ValidationReport> {
   const manifest = await readManifest(dir);
+  const { against = [], limit = Number.POSITIVE_INFINITY, rendering, onProgress = () => {} } = options;
+  let total = manifest.rows;
+  for (const other of against) total += (await readManifest(other)).rows;
+  let done = 0;
+  const advance = (rows = 1): void => {
+    done += rows;
+    onProgress(done, total);
+  };
+  const evaluation = await EvaluationImages.open(against, advance);
   const dataset = await openDataset(dir, { checkSizes: false });
-  const problems: Problem[] = [];
-  if (manifest.rows === 0) {
-    problems.push({ shard: MANIFEST_FILE, row: null, id: null, problem: 'the dataset has no rows' });
-  }
-  const owners = new Map<string, string>();
-  let first = 0;
+  const log = new ProblemLog(limit);
   try {
-    for (const shard of manifest.shards) {
-      const shardProblem = await problemOfShard(dir, shard);
-      if (shardProblem) problems.push(ofShard(shard, shardProblem));
-      else {
-        const rows = Array.from({ length: shard.rows }, (_, row) => row);
-        const base = first;
-        let row = -1;
-        for await (const result of inOrder(rows, IN_FLIGHT, row =>
-          checkRow(() => dataset.read(base + row)),
-        )) {
-          row++;
-          if ('failure' in result) {
-            problems.push({ shard: shard.file, row, id: null, problem: result.failure });
-          } else {
-            const place = `${shard.file} row ${row}`;
-            const twin = owners.get(result.id);
-            if (twin) result.problems.push(`has the same id as ${twin}`);
-            else owners.set(result.id, place);
-            for (const problem of result.problems) {
-              problems.push({ shard: shard.file, row, id: result.id, problem });
-            }
-          }
-          onProgress(base + row + 1);
-        }
-      }
-      first += shard.rows;
-      onProgress(first);
-    }
+    const isEmpty = manifest.rows === 0;
+    if (isEmpty) log.add({ kind: 'shard', problem: 'the dataset has no rows' }, MANIFEST_FILE);
+    const samples = rendering && !isEmpty ? await SampleStatistics.open(dataset, rendering) : null;
+    await new Check(dir, manifest, dataset, log, evaluation, samples, advance).run();
+    return {
+      rows: manifest.rows,
+      shards: manifest.shards.length,
+      errors: log.count('error'),
+      warnings: log.count('warning'),
+      totals: log.totals,
+      problems: log.problems,
+      tasks: samples?.reports() ?? [],
+    };
   } finally {
     await dataset.close();
   }
-  return { rows: manifest.rows, shards: manifest.shards.length, problems };
 }
 
-/** What is wrong with one record; nothing where all is well. */
-export async function problemsOf(record: ImageRecord): Promise<string[]> {
-  const problems: string[] = [];
-  const add = (problem: string | null) => {
-    if (problem) problems.push(problem);
+/** What is wrong with one record by itself; nothing where all is well. */
+export async function problemsOf(record: ImageRecord): Promise<Finding[]> {
+  return (await checkRecord(record)).findings;
+}
+
+interface CheckedRecord {
+  readonly record: ImageRecord;
+  readonly findings: Finding[];
+  readonly print: Fingerprint | null;
+}
+
+async function checkRecord(record: ImageRecord): Promise<CheckedRecord> {
+  const { findings, pixels } = await checkImage(record);
+  return {
+    record,
+    findings: [...findings, ...errorsOf(record), ...odditiesOf(record)],
+    print: pixels && fingerprintOf(pixels),
   };
-  add(problemOfText('id', record.id));
-  add(await problemOfImage(record));
-  for (const [i, caption] of record.captions.entries()) add(problemOfText(`caption ${i}`, caption));
-  for (const [i, object] of record.objects.entries()) {
-    for (const problem of problemsOfObject(object, record)) problems.push(`object ${i}: ${problem}`);
-  }
-  for (const [i, relation] of record.relations.entries()) {
-    const problem = problemOfRelation(relation, record.objects.length);
-    add(problem && `relation ${i}: ${problem}`);
-  }
-  return problems;
 }
 
-type Checked = { readonly id: string; readonly problems: string[] } | { readonly failure: string };
+/** One pass over a dataset. */
+class Check {
+  readonly #dir: string;
+  readonly #manifest: Manifest;
+  readonly #dataset: Dataset;
+  readonly #log: ProblemLog;
+  readonly #evaluation: EvaluationImages;
+  readonly #samples: SampleStatistics | null;
+  readonly #advance: (rows?: number) => void;
+  readonly #ids = new FirstRows();
+  readonly #files = new FirstRows();
+  readonly #looks = new LookAlikes();
+  readonly #prints = new Lru<number, Promise<Fingerprint | null>>(KEPT_PRINTS);
 
-async function checkRow(read: () => Promise<ImageRecord>): Promise<Checked> {
-  try {
-    const record = await read();
-    return { id: record.id, problems: await problemsOf(record) };
-  } catch (thrown) {
-    return { failure: messageOf(thrown) };
+  constructor(
+    dir: string,
+    manifest: Manifest,
+    dataset: Dataset,
+    log: ProblemLog,
+    evaluation: EvaluationImages,
+    samples: SampleStatistics | null,
+    advance: (rows?: number) => void,
+  ) {
+    this.#dir = dir;
+    this.#manifest = manifest;
+    this.#dataset = dataset;
+    this.#log = log;
+    this.#evaluation = evaluation;
+    this.#samples = samples;
+    this.#advance = advance;
   }
-}
 
-async function problemOfShard(dir: string, shard: ShardEntry): Promise<string | null> {
-  try {
-    await checkSize(dir, shard);
-    let checksum = 0;
-    for await (const chunk of createReadStream(join(dir, shard.file), { highWaterMark: 2 ** 20 })) {
-      checksum = crc32c(chunk, checksum);
+  async run(): Promise<void> {
+    let first = 0;
+    for (const shard of this.#manifest.shards) {
+      const wrong = await shardProblem(this.#dir, shard);
+      if (wrong) {
+        const unread = wrong.readable ? '' : ` (its ${shard.rows} rows were not read)`;
+        this.#log.add({ kind: 'shard', problem: `${wrong.problem}${unread}` }, shard.file);
+      }
+      if (wrong?.readable === false) this.#advance(shard.rows);
+      else await this.#checkRows(shard.file, first, shard.rows);
+      first += shard.rows;
     }
-    if (hex(checksum) === shard.crc32c) return null;
-    return `checksum is ${hex(checksum)}, the manifest says ${shard.crc32c}: the file was altered`;
-  } catch (thrown) {
-    return messageOf(thrown);
   }
-}
 
-function ofShard(shard: ShardEntry, problem: string): Problem {
-  return {
-    shard: shard.file,
-    row: null,
-    id: null,
-    problem: `${problem} (its ${shard.rows} rows were not read)`,
-  };
-}
-
-async function problemOfImage(record: ImageRecord): Promise<string | null> {
-  const { image, width, height, conversations = [] } = record;
-  if (isTextAlone(record) && image.length === 0 && conversations.length > 0) return null;
-  try {
-    const { info } = await sharp(image, { failOn: 'error' }).raw().toBuffer({ resolveWithObject: true });
-    if (info.width === width && info.height === height) return null;
-    return `image is ${info.width} x ${info.height} pixels, the record says ${width} x ${height}`;
-  } catch (thrown) {
-    return `image cannot be decoded: ${messageOf(thrown).split('\n')[0]}`;
+  async #checkRows(shard: string, first: number, count: number): Promise<void> {
+    const rows = Array.from({ length: count }, (_, row) => row);
+    let row = 0;
+    for await (const checked of inOrder(rows, IN_FLIGHT, row => this.#read(first + row))) {
+      if ('kind' in checked) this.#log.add(checked, shard, row);
+      else {
+        const { id } = checked.record;
+        const beside = await this.#besideOthers(checked, first + row);
+        for (const finding of [...checked.findings, ...beside]) this.#log.add(finding, shard, row, id);
+        const sound = checked.findings.every(({ kind }) => severityOf(kind) === 'warning');
+        const samples = sound ? (this.#samples?.add(checked.record, first + row) ?? []) : [];
+        for (const finding of samples) this.#log.add(finding, shard, row, id);
+      }
+      row++;
+      this.#advance();
+    }
   }
-}
 
-function problemsOfObject(object: ObjectAnnotation, { width, height }: ImageRecord): string[] {
-  const { box, mask } = object;
-  const wrong = boxProblem(box, { width, height });
-  const problems = [
-    problemOfText('label', object.label),
-    problemOfText('phrase', object.phrase),
-    ...object.attributes.map((word, i) => problemOfText(`attribute ${i}`, word)),
-  ];
-  if (wrong !== null) problems.push(`box ${wrong}`);
-  else if (mask) problems.push(problemOfMask(object, width, height));
-  return problems.filter(problem => problem !== null);
-}
-
-function problemOfMask({ box, mask }: ObjectAnnotation, width: number, height: number): string | null {
-  if (!mask) return null;
-  if (mask.size[0] !== height || mask.size[1] !== width) {
-    return `mask is ${mask.size[1]} x ${mask.size[0]} pixels, the image ${width} x ${height}`;
+  async #read(row: number): Promise<CheckedRecord | Finding> {
+    try {
+      return await checkRecord(await this.#dataset.read(row));
+    } catch (thrown) {
+      const problem = messageOf(thrown);
+      return { kind: /linked image/.test(problem) ? 'image' : 'row', problem };
+    }
   }
-  try {
-    const bounds = boundsOf(mask);
-    if (!bounds) return 'mask is empty';
-    // Annotators outline loosely: this is to find masks of other objects, not strokes beside the line.
-    return boxIou(bounds, grown(box), true) >= MASK_INSIDE ? null : 'mask lies elsewhere than its box';
-  } catch (thrown) {
-    return messageOf(thrown);
+
+  /** What is wrong with a record only because there are others. */
+  async #besideOthers({ record, print }: CheckedRecord, row: number): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    const sameId = this.#ids.add(record.id, row);
+    if (sameId !== null) {
+      findings.push({ kind: 'id', problem: `has the same id as ${this.#placeOf(sameId)}` });
+    }
+    if (isTextAlone(record) || record.image.length === 0) return findings;
+    const copied = this.#files.add(record.image, row);
+    if (copied !== null) {
+      findings.push({ kind: 'copy', problem: `image is the same file as that of ${this.#placeOf(copied)}` });
+    } else if (print) {
+      this.#prints.get(row, async () => print);
+      const twin = await this.#lookAlike(print, row);
+      if (twin !== null) {
+        findings.push({ kind: 'look-alike', problem: `image looks like that of ${this.#placeOf(twin)}` });
+      }
+    }
+    const leak = this.#evaluation.find(record.id, record.image, print);
+    return leak ? [...findings, leak] : findings;
   }
-}
 
-function grown({ x1, y1, x2, y2 }: PixelBox): PixelBox {
-  return {
-    space: 'pixels',
-    x1: x1 - MASK_MARGIN,
-    y1: y1 - MASK_MARGIN,
-    x2: x2 + MASK_MARGIN,
-    y2: y2 + MASK_MARGIN,
-  };
-}
+  async #lookAlike(print: Fingerprint, row: number): Promise<number | null> {
+    for (const other of this.#looks.add(print, row, MOST_COMPARED)) {
+      const theirs = await this.#prints.get(other, async () => {
+        const { print } = await checkRecord(await this.#dataset.read(other));
+        return print;
+      });
+      if (theirs && looksAlike(theirs, print)) return other;
+    }
+    return null;
+  }
 
-function problemOfRelation({ subject, predicate, object }: Relation, objects: number): string | null {
-  const known = (index: number) => Number.isInteger(index) && index >= 0 && index < objects;
-  if (!known(subject) || !known(object)) return `objects ${subject} and ${object} of ${objects}`;
-  if (subject === object) return `object ${subject} stands in relation to itself`;
-  return problemOfText('predicate', predicate);
-}
-
-function problemOfText(what: string, text: string): string | null {
-  if (text.trim() === '') return `${what} is empty`;
-  // U+FFFD is what broken UTF-8 turns into when it is read.
-  if (/\p{Cc}|\ufffd/u.test(text)) return `${what} has characters that are no text: ${JSON.stringify(text)}`;
-  return null;
+  #placeOf(row: number): string {
+    const { shard, row: inShard } = this.#dataset.placeOf(row);
+    return `${shard} row ${inShard}`;
+  }
 }

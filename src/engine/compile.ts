@@ -16,10 +16,12 @@ import * as tf from './tf.ts';
 export class CompiledFunctions {
   readonly #recorded = new Map<string, Recorded>();
   readonly #limit: number;
+  readonly #listener: RecordingListener;
 
   /** @param limit how many recordings are kept; the one unused for longest makes room */
-  constructor(limit = 32) {
+  constructor(limit = 32, listener: RecordingListener = {}) {
     this.#limit = limit;
+    this.#listener = listener;
   }
 
   /**
@@ -35,15 +37,20 @@ export class CompiledFunctions {
     if (known) {
       this.#recorded.delete(fullKey);
       this.#recorded.set(fullKey, known);
-      return known.run(backend, inputs);
+      return this.#run(known, backend, inputs);
     }
-    const recorded = record(backend, key, inputs, f);
+    const recorded = record(backend, key, inputs, f, this.#listener);
     this.#recorded.set(fullKey, recorded);
     const oldest = this.#recorded.keys().next();
     if (this.#recorded.size > this.#limit && !oldest.done) {
       this.#recorded.get(oldest.value)?.dispose(backend);
       this.#recorded.delete(oldest.value);
     }
+    return this.#run(recorded, backend, inputs);
+  }
+
+  #run(recorded: Recorded, backend: BackendAccess, inputs: readonly tf.Tensor[]): tf.Tensor[] {
+    this.#listener.ran?.(recorded.name);
     return recorded.run(backend, inputs);
   }
 
@@ -56,7 +63,15 @@ export class CompiledFunctions {
   }
 }
 
+/** Follows what is recorded and which of it runs. */
+export interface RecordingListener {
+  recorded?(graph: RecordedGraph): void;
+  /** @param name of the recorded graph */
+  ran?(name: string): void;
+}
+
 interface Recorded {
+  readonly name: string;
   run(backend: BackendAccess, inputs: readonly tf.Tensor[]): tf.Tensor[];
   dispose(backend: BackendAccess): void;
 }
@@ -91,6 +106,7 @@ function record(
   key: string,
   inputs: readonly tf.Tensor[],
   f: () => tf.Tensor[],
+  listener: RecordingListener,
 ): Recorded {
   const inputIds = backend.getInputTensorIds(inputs);
   if (new Set(inputIds).size < inputIds.length) {
@@ -113,9 +129,12 @@ function record(
   }
   const name = `ground_${key.replace(/\W/g, '_')}_${functionsMade++}`;
   const { captured, nodes, inputNodes } = recorder;
-  for (const observer of observers) observer({ name, key, nodes, inputNodes, outputNodes });
+  const graph = { name, key, nodes, inputNodes, outputNodes };
+  for (const observer of observers) observer(graph);
+  listener.recorded?.(graph);
   real.registerFunction(name, encodeGraph(nodes), inputNodes, outputNodes);
   return {
+    name,
     run(access, tensors) {
       const ids = [...access.getInputTensorIds(tensors), ...captured];
       const made = access.binding.executeOp(name, [], ids, outputNodes.length);

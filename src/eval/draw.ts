@@ -61,7 +61,7 @@ export function pngSize(png: Uint8Array): Size {
   return { width: view.getUint32(16), height: view.getUint32(20) };
 }
 
-/** The overlay alone: `size` in drawn pixels, boxes in image pixels times `scale`. */
+/** The overlay alone: `size` in drawn pixels, boxes in image pixels times `scale`; an empty box is a dot. */
 export function boxesSvg(boxes: readonly DrawnBox[], size: Size, scale: number): string {
   const line = Math.max(2, Math.round(Math.max(size.width, size.height) / 250));
   const shapes = boxes.map(drawn => {
@@ -70,6 +70,7 @@ export function boxesSvg(boxes: readonly DrawnBox[], size: Size, scale: number):
     const x2 = clamp(drawn.box.x2 * scale, size.width);
     const y2 = clamp(drawn.box.y2 * scale, size.height);
     const color = escapeAttribute(drawn.color);
+    if (x1 === x2 && y1 === y2) return `<circle cx="${x1}" cy="${y1}" r="${2 * line}" fill="${color}"/>`;
     const outline = `<rect x="${x1}" y="${y1}" width="${x2 - x1}" height="${y2 - y1}" fill="none" stroke="${color}" stroke-width="${line}"/>`;
     return drawn.label === undefined ? outline : outline + numberTag(drawn.label, x1, y1, line, color, size);
   });

@@ -128,7 +128,8 @@ function objectOf(record: ImageRecord, round: Round): PixelBox | null {
   return around[0]?.box ?? null;
 }
 
-function extentOf(region: Region): PixelBox | null {
+/** The box around a region, empty for a point; null where a mask is empty. */
+export function extentOf(region: Region): PixelBox | null {
   if (region.kind === 'box') return region.box;
   if (region.kind === 'free-form') return boundsOf(region.mask);
   const { x, y } = region.point;

@@ -11,7 +11,7 @@ import type { Ferret } from '../models/ferret.ts';
 import type { StageRecipe } from '../train/recipe.ts';
 import { answerPrompts, lossOf } from './answer.ts';
 import { type LossSum, meanTokenLoss } from './metrics/caption.ts';
-import { type Question, questionsOf } from './questions.ts';
+import { extentOf, type Question, questionsOf } from './questions.ts';
 import { type Judged, judge, type Scores, scoresOf, verdictOf } from './score.ts';
 import { exchangeKey, withOtherImages } from './shuffle.ts';
 
@@ -45,6 +45,8 @@ export interface Prediction {
   readonly row: number;
   readonly task: ConversationTask;
   readonly prompt: string;
+  /** What the prompt points at: boxes around it, empty ones for points. */
+  readonly regions: readonly PixelBox[];
   /** Null where the task is not scored by its answers and this one was not asked for. */
   readonly answer: string | null;
   readonly truth: { readonly answer: string } & Truth;
@@ -201,6 +203,9 @@ function outcome(
       row,
       task,
       prompt: piecesText(round.question, record, bins),
+      regions: round.question.flatMap(piece =>
+        piece.kind === 'region' ? (extentOf(piece.region) ?? []) : [],
+      ),
       answer,
       truth: { answer: piecesText(round.answer, record, bins), ...round.truth },
       boxes: judged?.boxes ?? [],

@@ -1,9 +1,9 @@
 /** What the trainer asks for between and after its steps: held-out scores, and examples to look at. */
 import { type Dataset, openDataset } from '../data/dataset.ts';
-import type { ConversationTask } from '../data/tasks/index.ts';
+import type { ImageRecord } from '../data/record.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
 import type { Ferret } from '../models/ferret.ts';
-import type { RunEvent } from '../telemetry/events.ts';
+import type { Picture, RunEvent } from '../telemetry/events.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { BOX_COLORS, type DrawnBox, drawBoxes, pngSize } from './draw.ts';
 import { type EvalResult, evaluate, type Prediction } from './run.ts';
@@ -12,12 +12,12 @@ import type { Scores } from './score.ts';
 /** The seed of held-out questions: one for all stages, so that their scores can be compared. */
 export const EVAL_SEED = 0;
 
-/** Answers shown of each task. */
-const EXAMPLES = 4;
+/** Questions of each task in the probe set. */
+const PROBES = 4;
 
 /**
- * Scores a model on every held-out source of its stage. Emits a few answers of each task as text, and for those with
- * true boxes the image with true (green) and predicted (red) boxes. Returns all scores, and `grounding_gap`, the mean
+ * Scores a model on every held-out source of its stage. Emits the probe set, the same questions every time: the answers of
+ * a task as text, and each as a probe with the image, true (green), predicted (red) and asked-about (blue) boxes. Returns all scores, and `grounding_gap`, the mean
  * of the tasks' gaps. Sources of the contrastive task make no conversations and are left out, with a note.
  */
 export async function evaluateStage(
@@ -49,7 +49,7 @@ export async function evaluateStage(
         ...(maxRecords === undefined ? {} : { maxRecords }),
       });
       results.push(result);
-      await emitExamples(result, dataset, step, emit);
+      await emitProbes(result, dataset, step, emit);
     } finally {
       await dataset.close();
     }
@@ -68,18 +68,30 @@ export function mergeScores(results: readonly Pick<EvalResult, 'task' | 'scores'
   };
 }
 
-async function emitExamples(
+async function emitProbes(
   { task, predictions, skipped }: EvalResult,
   dataset: Dataset,
   step: number,
   emit: (event: RunEvent) => void,
 ): Promise<void> {
-  const shown = predictions.filter(prediction => prediction.answer !== null).slice(0, EXAMPLES);
-  emit({ type: 'text', step, tag: `eval/${task}`, text: examplesText(shown) });
-  for (const [i, prediction] of shown.entries()) {
-    if (!prediction.truth.boxes) continue;
-    const png = await drawBoxes(await dataset.read(prediction.row), boxesOf(prediction));
-    emit({ type: 'image', step, tag: imageTag(task, i), png, ...pngSize(png) });
+  const probes = probeSet(predictions);
+  emit({ type: 'text', step, tag: `eval/${task}`, text: probesText(probes) });
+  for (const [i, probe] of probes.entries()) {
+    const { id, prompt, answer, truth, verdict, boxes, row } = probe;
+    emit({
+      type: 'probe',
+      step,
+      tag: `eval/${task}/${i}`,
+      task,
+      id,
+      prompt,
+      answer: answer ?? '',
+      truth: truth.answer,
+      verdict,
+      boxes,
+      trueBoxes: truth.boxes ?? [],
+      picture: await pictureOf(await dataset.read(row), boxesOf(probe)),
+    });
   }
   const [first] = skipped;
   if (first) {
@@ -88,20 +100,39 @@ async function emitExamples(
   }
 }
 
-function imageTag(task: ConversationTask, number: number): string {
-  return `eval/${task}/${number}`;
+/**
+ * The first answered question about each of the first images. Questions come in an order that depends on the seed and the
+ * task alone, so that these are the same after every evaluation.
+ */
+export function probeSet(predictions: readonly Prediction[]): Prediction[] {
+  const ofImage = new Map<number, Prediction>();
+  for (const prediction of predictions) {
+    if (prediction.answer !== null && !ofImage.has(prediction.row)) ofImage.set(prediction.row, prediction);
+  }
+  return [...ofImage.values()].slice(0, PROBES);
 }
 
-/** True boxes in green, read ones in red, the predicted on top. */
-export function boxesOf({ truth, boxes }: Pick<Prediction, 'truth' | 'boxes'>): DrawnBox[] {
+async function pictureOf(record: ImageRecord, boxes: readonly DrawnBox[]): Promise<Picture | null> {
+  if (record.image.byteLength === 0) return null;
+  const png = await drawBoxes(record, boxes);
+  return { png, ...pngSize(png) };
+}
+
+/** What is asked about in blue, true boxes in green, read ones in red, the predicted on top. */
+export function boxesOf({
+  truth,
+  boxes,
+  regions,
+}: Pick<Prediction, 'truth' | 'boxes' | 'regions'>): DrawnBox[] {
   return [
+    ...regions.map(box => ({ box, color: BOX_COLORS.region })),
     ...(truth.boxes ?? []).map(box => ({ box, color: BOX_COLORS.truth })),
     ...boxes.flatMap(box => (box ? [{ box, color: BOX_COLORS.prediction }] : [])),
   ];
 }
 
-/** Examples as Markdown, which TensorBoard renders. */
-function examplesText(predictions: readonly Prediction[]): string {
+/** Questions and answers as Markdown, which TensorBoard renders. */
+function probesText(predictions: readonly Prediction[]): string {
   return predictions
     .map(({ prompt, answer, truth, verdict }) =>
       [

@@ -1,5 +1,5 @@
 import type { ModuleSummary, RunEvent, RunListener } from './events.ts';
-import { columns, count, duration, significant } from './format.ts';
+import { columns, count, duration, significant, thousands } from './format.ts';
 
 /** Where the console writes; `process.stderr` fits. */
 export interface ConsoleStream extends NodeJS.WritableStream {
@@ -9,34 +9,29 @@ export interface ConsoleStream extends NodeJS.WritableStream {
 export interface ConsoleOptions {
   /** A bar that is redrawn in place, or plain lines. */
   readonly isTTY: boolean;
-  /** Milliseconds. */
-  readonly now?: () => number;
 }
 
 type StepEvent = Extract<RunEvent, { type: 'step' }>;
 
 /** Shows a run to a person: its modules, then a bar on a terminal or one line a step event elsewhere, then its scores. */
 export async function openConsole(stream: ConsoleStream, options: ConsoleOptions): Promise<RunListener> {
-  const now = options.now ?? (() => performance.now());
   const bar = options.isTTY ? await openBar(stream) : undefined;
   const line = (text: string): void => {
     if (bar) bar.above(text);
     else stream.write(`${text}\n`);
   };
   let steps = 0;
-  let remaining: (step: number) => string = () => '';
   return {
     on(event) {
       switch (event.type) {
         case 'start':
           steps = event.steps;
-          remaining = estimator(steps, now);
           for (const text of describeStart(event)) line(text);
           bar?.start(`stage ${event.stage}`, steps, event.step);
           return;
         case 'step':
-          if (bar) bar.update(event.step, barDetail(event, remaining(event.step)));
-          else line(stepLine(event, steps, remaining(event.step)));
+          if (bar) bar.update(event.step, barDetail(event));
+          else line(stepLine(event, steps));
           return;
         case 'scores':
           line(`step ${event.step} scores: ${describeScores(event.scores)}`);
@@ -57,8 +52,16 @@ export async function openConsole(stream: ConsoleStream, options: ConsoleOptions
               `loss ${event.firstLoss.toFixed(4)} → ${event.lastLoss.toFixed(4)}`,
           );
           return;
+        case 'stop':
+          bar?.stop();
+          line(`${event.reason} after step ${count(event.step)}`);
+          return;
+        case 'profile':
+          line(`steps ${event.first} to ${event.step} profiled: ${event.path}`);
+          return;
         case 'text':
-        case 'image':
+        case 'probe':
+        case 'histograms':
           return;
       }
     },
@@ -104,25 +107,34 @@ function moduleTable(modules: readonly ModuleSummary[]): string[] {
   ]);
 }
 
-/** `step  30/400  loss 0.5312  lr 2e-4  grad 0.41  133.3 samples/s  data 8 %  1:05 left`. */
-function stepLine(event: StepEvent, steps: number, left: string): string {
+/** `step  30/400  loss 0.5312  lr 2e-4  grad 0.41  133.3 samples/s  5.2k tokens/s  mfu 31 %  data 8 %  1:05 left`. */
+function stepLine(event: StepEvent, steps: number): string {
   const { total, data } = event.seconds;
   const step = String(event.step).padStart(String(steps).length);
-  const wait = total > 0 ? `data ${Math.round((100 * data) / total)} %` : '';
-  const parts = [
+  const wait = total > 0 ? `data ${percent(data / total)}` : '';
+  return spaced([
     `step ${step}/${steps}`,
     ...essentials(event),
     `grad ${significant(event.gradNorm)}`,
-    speed(event),
+    samplesPerSecond(event),
+    `${thousands(event.speed.tokens)} tokens/s`,
+    event.speed.mfu === null ? '' : `mfu ${percent(event.speed.mfu)}`,
     wait,
-    left,
-  ];
-  return spaced(parts);
+    timeLeft(event),
+  ]);
 }
 
 /** The most wanted first: a narrow terminal cuts the rest off. */
-function barDetail(event: StepEvent, left: string): string {
-  return spaced([...essentials(event), left, speed(event)]);
+function barDetail(event: StepEvent): string {
+  return spaced([...essentials(event), timeLeft(event), samplesPerSecond(event)]);
+}
+
+function percent(share: number): string {
+  return `${Math.round(100 * share)} %`;
+}
+
+function timeLeft({ speed: { left } }: StepEvent): string {
+  return left === null || left === 0 ? '' : `${duration(left)} left`;
 }
 
 function spaced(parts: readonly string[]): string {
@@ -134,28 +146,14 @@ function essentials(event: StepEvent): string[] {
   return [`loss ${event.loss.toFixed(4)}`, `lr ${[...rates].join(' ')}`];
 }
 
-function speed({ samples, seconds }: StepEvent): string {
-  return seconds.total > 0 ? `${(samples / seconds.total).toFixed(1)} samples/s` : '';
+function samplesPerSecond({ speed }: StepEvent): string {
+  return `${speed.samples.toFixed(1)} samples/s`;
 }
 
 function describeScores(scores: Readonly<Record<string, number>>): string {
   return Object.entries(scores)
     .map(([name, value]) => `${name} ${significant(value)}`)
     .join(', ');
-}
-
-/**
- * Time left, from the wall clock since the first step seen: that one is left out since it compiles and warms up. Counts
- * what happens between steps, too: checkpoints and evaluation.
- */
-function estimator(steps: number, now: () => number): (step: number) => string {
-  let first: { step: number; at: number } | undefined;
-  return step => {
-    first ??= { step, at: now() };
-    if (step === first.step || step >= steps) return '';
-    const each = (now() - first.at) / (step - first.step);
-    return `${duration((each * (steps - step)) / 1000)} left`;
-  };
 }
 
 interface Bar {

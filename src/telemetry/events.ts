@@ -1,3 +1,5 @@
+import type { PixelBox } from '../data/box.ts';
+
 /**
  * The one stream of what happens in a run. The loop emits; the console, metrics.jsonl and TensorBoard listen.
  * Numbers are plain and times are seconds.
@@ -9,6 +11,53 @@ export interface ModuleSummary {
   readonly trainable: number;
   /** Peak learning rate, 0 where frozen. */
   readonly lr: number;
+}
+
+/** What a stage spends its time on, one thing at a time; what is left of the total is bookkeeping. */
+export const PHASES = ['data', 'forwardBackward', 'update', 'logging', 'save', 'eval'] as const;
+export type RunPhase = (typeof PHASES)[number];
+
+/** Seconds of each phase, and of all the wall time, phases included. */
+export type TimeSplit = Readonly<Record<RunPhase | 'total', number>>;
+
+/** How fast steps went since the step line before. */
+export interface StepSpeed {
+  /** How many they were. */
+  readonly steps: number;
+  /** Per second of the time that was neither saving nor scoring. */
+  readonly samples: number;
+  readonly tokens: number;
+  /** Floating-point operations of matrix products per second of that time; null where steps are not recorded. */
+  readonly flops: number | null;
+  /** `flops` as a share of what this machine does in one large matrix product, 0..1. */
+  readonly mfu: number | null;
+  /** Seconds until the stage's last step, saving and scoring included; null before that can be told. */
+  readonly left: number | null;
+}
+
+/** Values of one tensor, summed up. */
+export interface Histogram {
+  /** `weights/<parameter>` or `gradients/<parameter>`. */
+  readonly tag: string;
+  /** How many values were looked at: all of a small tensor, evenly spaced ones of a large one. */
+  readonly count: number;
+  /** How many of them are no finite number; nothing else here includes those. */
+  readonly nonFinite: number;
+  readonly min: number;
+  readonly max: number;
+  readonly mean: number;
+  readonly deviation: number;
+  /** [left edge, right edge, count] of neighbouring bins. */
+  readonly bins: readonly (readonly [number, number, number])[];
+}
+
+/** Kernels of one kind in a profile. */
+export interface OpTime {
+  readonly op: string;
+  readonly calls: number;
+  readonly seconds: number;
+  /** Of the time of all ops, 0..1. */
+  readonly share: number;
 }
 
 export type RunEvent =
@@ -24,6 +73,8 @@ export type RunEvent =
       readonly resumedFrom: string | null;
       readonly modules: readonly ModuleSummary[];
       readonly hparams: Readonly<Record<string, string | number | boolean>>;
+      /** Operations a second of one large matrix product on this machine, measured; what `mfu` is a share of. */
+      readonly peakFlops: number;
     }
   | {
       readonly type: 'step';
@@ -43,24 +94,44 @@ export type RunEvent =
       readonly padding?: number;
       /** Steps that the loader had ready when this one was taken. */
       readonly queued?: number;
-      /** Where the step's wall time went. */
-      readonly seconds: {
-        readonly data: number;
-        readonly compute: number;
-        readonly total: number;
-      };
+      /** Where the wall time went since the step line before. */
+      readonly seconds: TimeSplit;
+      readonly speed: StepSpeed;
       readonly tensors: number;
       readonly rssBytes: number;
     }
   | { readonly type: 'scores'; readonly step: number; readonly scores: Readonly<Record<string, number>> }
   | { readonly type: 'text'; readonly step: number; readonly tag: string; readonly text: string }
   | {
-      readonly type: 'image';
+      /** A question of the probe set, the same after every evaluation, and what the model answers by now. */
+      readonly type: 'probe';
       readonly step: number;
+      /** `eval/<task>/<number>`. */
       readonly tag: string;
-      readonly png: Uint8Array;
-      readonly width: number;
-      readonly height: number;
+      readonly task: string;
+      /** Of the question. */
+      readonly id: string;
+      readonly prompt: string;
+      readonly answer: string;
+      readonly truth: string;
+      /** `hit`, `miss`, …; null where the task has no verdict. */
+      readonly verdict: string | null;
+      /** Pixels; null for a bracket group that is no box. */
+      readonly boxes: readonly (PixelBox | null)[];
+      readonly trueBoxes: readonly PixelBox[];
+      /** The image with true boxes in green, predicted ones in red and asked regions in blue; null without an image. */
+      readonly picture: Picture | null;
+    }
+  | { readonly type: 'histograms'; readonly step: number; readonly histograms: readonly Histogram[] }
+  | {
+      /** Steps that were profiled; they ran op by op instead of as recorded. */
+      readonly type: 'profile';
+      readonly step: number;
+      readonly first: number;
+      /** The Chrome trace. */
+      readonly path: string;
+      /** Those that took most of the time first. */
+      readonly ops: readonly OpTime[];
     }
   | {
       readonly type: 'checkpoint';
@@ -84,13 +155,29 @@ export type RunEvent =
     }
   | { readonly type: 'note'; readonly message: string }
   | {
+      /** The stage ends before its last step. */
+      readonly type: 'stop';
+      readonly step: number;
+      readonly reason: 'failed' | 'interrupted';
+      readonly message: string;
+    }
+  | {
       readonly type: 'end';
       readonly step: number;
       readonly firstLoss: number;
       readonly lastLoss: number;
       readonly seconds: number;
+      /** Where `seconds` went. */
+      readonly split: TimeSplit;
       readonly scores: Readonly<Record<string, number>>;
     };
+
+/** A PNG. */
+export interface Picture {
+  readonly png: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
 
 /** Anything that follows a run. `close` flushes; after it no event arrives. */
 export interface RunListener {

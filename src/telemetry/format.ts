@@ -14,6 +14,19 @@ export function significant(value: number): string {
   return scientific.length < plain.length ? scientific : plain;
 }
 
+/** Three significant digits with a letter for the power of a thousand: `812`, `12.3k`, `4.56G`. */
+export function thousands(value: number): string {
+  if (!Number.isFinite(value)) return String(value);
+  const units = ['', 'k', 'M', 'G', 'T', 'P'];
+  let power = 0;
+  let rest = Number(value.toPrecision(3));
+  while (Math.abs(rest) >= 1000 && power < units.length - 1) {
+    rest /= 1000;
+    power++;
+  }
+  return `${Number(rest.toPrecision(3))}${units[power]}`;
+}
+
 /** Seconds to `0:07`, `12:34` or `1:02:03`. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));

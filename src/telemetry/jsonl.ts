@@ -3,7 +3,8 @@ import { mkdir, truncate } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ioError } from '../atomic.ts';
 import { openAppend } from './append.ts';
-import type { RunEvent, RunListener } from './events.ts';
+import type { RunListener } from './events.ts';
+import { lineOf } from './lines.ts';
 
 export interface JsonlOptions {
   /** Steps already completed: lines beyond it are dropped; 0 empties the file. */
@@ -40,13 +41,6 @@ export async function openJsonl(file: string, options: JsonlOptions): Promise<Ru
   };
 }
 
-/** The event as it is, but for pixels, which TensorBoard has. */
-function lineOf(event: RunEvent): object {
-  if (event.type !== 'image') return event;
-  const { png, ...rest } = event;
-  return { ...rest, bytes: png.byteLength };
-}
-
 /** What the lines that stay include. */
 interface Kept {
   readonly start: boolean;
@@ -70,6 +64,9 @@ async function cutBack(file: string, step: number): Promise<Kept> {
   }
 }
 
+/** Lines after which nothing comes; a stage that goes on has not ended. */
+const ENDS: ReadonlySet<unknown> = new Set(['end', 'stop']);
+
 /** Bytes of the lines to keep: all before the first that belongs to a later step or ends the run. */
 async function measure(file: string, step: number): Promise<Kept & { length: number }> {
   const kept = { length: 0, start: false, checkpoint: false };
@@ -80,7 +77,7 @@ async function measure(file: string, step: number): Promise<Kept & { length: num
     const line = parseLine(bytes);
     // Damage inside the file costs that line only; at its end, it is not counted and so cut off.
     if (!line) continue;
-    if ((line.step ?? 0) > step || line.type === 'end') break;
+    if ((line.step ?? 0) > step || ENDS.has(line.type)) break;
     kept.length = at;
     kept.start ||= line.type === 'start';
     kept.checkpoint ||= line.type === 'checkpoint' && line.step === step;

@@ -1,7 +1,7 @@
 /** What of a run's events TensorBoard shows, as pure data. */
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type Value, ValueSchema } from '@bufbuild/protobuf/wkt';
-import type { RunEvent } from './events.ts';
+import { type Histogram, PHASES, type Picture, type RunEvent } from './events.ts';
 import {
   ExperimentSchema,
   type HParamsPluginData,
@@ -14,9 +14,9 @@ export type HParamsData = HParamsPluginData['data'];
 export type HParams = Readonly<Record<string, string | number | boolean>>;
 
 type StepEvent = Extract<RunEvent, { type: 'step' }>;
-type ImageEvent = Extract<RunEvent, { type: 'image' }>;
 
-/** TensorProto's DataType. */
+/** TensorProto's DataTypes. */
+const DT_FLOAT = 1;
 const DT_STRING = 7;
 /** SummaryMetadata's DataClass. */
 const DATA_CLASS_TENSOR = 2;
@@ -25,27 +25,35 @@ const RGBA = 4;
 /** HParamInfo's types. */
 const HPARAM_TYPE = { string: 1, boolean: 2, number: 3 } as const;
 
-/** The numbers of one step by tag. A slash makes a group of charts. */
+/** The numbers of one step by tag. A slash makes a group of charts. Times are those of one step in the mean. */
 export function stepScalars(event: StepEvent): Record<string, number> {
-  const { total } = event.seconds;
+  const { seconds, speed } = event;
+  const each = [...PHASES, 'total' as const].map(phase => [
+    snakeCase(phase),
+    seconds[phase] / Math.max(1, speed.steps),
+  ]);
   return {
     loss: event.loss,
     ...prefixed('losses', event.losses),
     grad_norm: event.gradNorm,
     ...prefixed('lr', event.lr),
-    ...prefixed('seconds', event.seconds),
-    ...(total > 0
-      ? {
-          'throughput/samples_per_second': event.samples / total,
-          'throughput/tokens_per_second': event.tokens / total,
-        }
-      : {}),
+    ...prefixed('seconds', Object.fromEntries(each)),
+    'throughput/samples_per_second': speed.samples,
+    'throughput/tokens_per_second': speed.tokens,
+    ...(speed.flops === null ? {} : { 'throughput/flops_per_second': speed.flops }),
+    ...(speed.mfu === null ? {} : { 'throughput/mfu': speed.mfu }),
+    ...(speed.left === null ? {} : { 'progress/seconds_left': speed.left }),
     ...prefixed('data/served', event.mixture ?? {}),
     ...(event.padding === undefined ? {} : { 'data/padding': event.padding }),
     ...(event.queued === undefined ? {} : { 'data/queued': event.queued }),
     'memory/rss_bytes': event.rssBytes,
     'memory/tensors': event.tensors,
   };
+}
+
+/** `forwardBackward` to `forward_backward`. */
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
 }
 
 /** `{a: 1}` to `{prefix/a: 1}`. */
@@ -76,10 +84,26 @@ export function textValue(tag: string, text: string): SummaryValue {
   };
 }
 
-export function imageValue({ tag, png, width, height }: ImageEvent): SummaryValue {
+export function imageValue(tag: string, { png, width, height }: Picture): SummaryValue {
   return {
     tag,
     value: { case: 'image', value: { width, height, colorspace: RGBA, encodedImageString: png } },
+  };
+}
+
+/** Bins as TensorBoard's second format of histograms has them: a tensor [bins, 3] of left edge, right edge and count. */
+export function histogramValue({ tag, bins }: Histogram): SummaryValue {
+  return {
+    tag,
+    metadata: { pluginData: { pluginName: 'histograms' }, dataClass: DATA_CLASS_TENSOR },
+    value: {
+      case: 'tensor',
+      value: {
+        dtype: DT_FLOAT,
+        tensorShape: { dim: [{ size: BigInt(bins.length) }, { size: 3n }] },
+        floatVal: bins.flat(),
+      },
+    },
   };
 }
 

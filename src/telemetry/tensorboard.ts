@@ -16,6 +16,7 @@ import {
 import {
   experiment,
   type HParamsData,
+  histogramValue,
   imageValue,
   prefixed,
   type SummaryValue,
@@ -37,12 +38,14 @@ export interface TensorBoardOptions {
 const SESSION_START = 1;
 /** SessionEndInfo's status. */
 const SUCCESS = 1;
+const FAILURE = 2;
 
 /** Tells files of one process apart that are opened within a second. */
 let opened = 0;
 
 /**
- * Writes a new `events.out.tfevents.*` into `dir`, which is created when missing: scalars, text, images, hyperparameters.
+ * Writes a new `events.out.tfevents.*` into `dir`, which is created when missing: scalars, histograms, text,
+ * images, hyperparameters.
  * Each event is on its way to the disk when `on` returns. Throws GroundError('io').
  */
 export function openTensorBoard(dir: string, options: TensorBoardOptions): RunListener {
@@ -63,6 +66,11 @@ export function openTensorBoard(dir: string, options: TensorBoardOptions): RunLi
     const content = toBinary(HParamsPluginDataSchema, create(HParamsPluginDataSchema, { data }));
     summary(0, [{ tag: `_hparams_/${tag}`, metadata: { pluginData: { pluginName: 'hparams', content } } }]);
   };
+  const end = (status: number) =>
+    hparams('session_end_info', {
+      case: 'sessionEndInfo',
+      value: create(SessionEndInfoSchema, { status, endTimeSecs: now() }),
+    });
 
   write(0, { case: 'fileVersion', value: 'brain.Event:2' });
   // Readers drop what they have at this step and later ones: the points of a run that was killed after its checkpoint.
@@ -99,17 +107,21 @@ export function openTensorBoard(dir: string, options: TensorBoardOptions): RunLi
         case 'text':
           summary(event.step, [textValue(event.tag, event.text)]);
           return;
-        case 'image':
-          summary(event.step, [imageValue(event)]);
+        case 'probe':
+          if (event.picture) summary(event.step, [imageValue(event.tag, event.picture)]);
+          return;
+        case 'histograms':
+          summary(event.step, event.histograms.map(histogramValue));
           return;
         case 'end':
-          hparams('session_end_info', {
-            case: 'sessionEndInfo',
-            value: create(SessionEndInfoSchema, { status: SUCCESS, endTimeSecs: now() }),
-          });
+          end(SUCCESS);
+          return;
+        case 'stop':
+          if (event.reason === 'failed') end(FAILURE);
           return;
         case 'checkpoint':
         case 'save-failed':
+        case 'profile':
         case 'note':
           return;
       }

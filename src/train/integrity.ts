@@ -1,12 +1,11 @@
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
-import { errorCode, ioError, type Written } from '../atomic.ts';
+import { errorCode, ioError, readBack, type Written } from '../atomic.ts';
 
 /** Written last: the folder is whole when every file in it has the size and checksum that the manifest lists. */
 export const MANIFEST = 'manifest.json';
 const MANIFEST_FORMAT = 1;
-const READ_CHUNK = 1 << 22;
 
 /** What is wrong with one file of a folder. */
 export interface Problem {
@@ -115,20 +114,7 @@ async function compare(
     if (!stat.isFile()) return 'is not a file';
     if (stat.size !== expected.bytes) return `has ${stat.size} bytes instead of ${expected.bytes}`;
     if (!checksums) return undefined;
-    const length = Math.min(READ_CHUNK, stat.size);
-    let [buffer, other] = [new Uint8Array(length), new Uint8Array(length)];
-    let found = 0;
-    let at = 0;
-    let reading = handle.read(buffer, 0, length, at);
-    while (at < stat.size) {
-      const { bytesRead } = await reading;
-      if (bytesRead === 0) return `ended at byte ${at} while being read`;
-      at += bytesRead;
-      [buffer, other] = [other, buffer];
-      // The next piece is fetched while this one is looked at.
-      if (at < stat.size) reading = handle.read(buffer, 0, length, at);
-      found = crc32c(other.subarray(0, bytesRead), found);
-    }
+    const found = await readBack(handle, stat.size);
     return checksumProblem(found, expected.crc32c);
   } catch (thrown) {
     throw ioError(thrown, 'read', path);

@@ -3,10 +3,13 @@ import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { writeFileAtomic } from '../atomic.ts';
 import { tensorCount } from '../engine/memory.ts';
+import { messageOf } from '../errors.ts';
 import { reach } from '../fault.ts';
 import { Ferret } from '../models/ferret.ts';
-import type { RunEvent, RunListener } from '../telemetry/events.ts';
+import type { Histogram, RunEvent, RunListener } from '../telemetry/events.ts';
+import { gradientHistograms, weightHistograms } from './histograms.ts';
 import { lockStage } from './lock.ts';
+import type { ProfiledSteps } from './profile.ts';
 import type { Recipe } from './recipe.ts';
 import { bestOf } from './retention.ts';
 import { stageFolder } from './rundir.ts';
@@ -21,6 +24,7 @@ import {
   takeContent,
 } from './session.ts';
 import { decideStart, initialWeights, type RecipeCodec, type Start } from './start.ts';
+import type { StepHooks } from './step.ts';
 import { loadWeights, takeWeights } from './weights.ts';
 
 /** Scores a model on held-out data; emits what is worth seeing. Given from above: eval/ builds on train/. */
@@ -47,6 +51,8 @@ export interface StageOptions {
   /** Opens what follows the stage (files, console), knowing the step from which it goes on. */
   readonly listeners: (stageDir: string, step: number) => Promise<RunListener>;
   readonly evaluate: Evaluate;
+  /** Steps that run op by op and are written down as a trace. */
+  readonly profile?: ProfiledSteps;
 }
 
 export interface StageResult {
@@ -97,21 +103,25 @@ async function prepareWeights(model: Ferret, recipe: Recipe, runDir: string, sta
 }
 
 async function runStage(prepared: Prepared, start: Start, options: StageOptions): Promise<StageResult> {
-  const began = performance.now();
   const session = await openSession(prepared, start, options);
-  const { listener, progress, plan, saving, stageDir } = session;
+  const { listener, progress, plan, saving, stageDir, clock } = session;
   const { stage } = options.recipe;
   try {
     for (const message of start.warnings) listener.on({ type: 'note', message });
-    listener.on(startEvent(options, plan.modules, start, progress.step));
+    listener.on(startEvent(options, plan.modules, start, progress.step, session.peakFlops));
     let scores: StageResult['scores'] | undefined;
     while (progress.step < stage.steps) {
+      session.profile?.begin(progress.step + 1);
       await takeStep(session);
       // Scored before it is saved: what a crash in between costs is repeated as a whole, and logged once.
       const scored = isDue(stage.eval.every, progress.step, stage.steps);
       if (scored) scores = await scoreOrSave(session);
       await saveIfDue(session, scored ? scores : undefined);
+      const profiled = await session.profile?.end(progress.step, progress.step === stage.steps);
+      if (profiled) listener.on(profiled);
     }
+    scores ??= await score(session);
+    const split = clock.total();
     const result: StageResult = {
       stage: stage.stage,
       name: stage.name,
@@ -120,8 +130,8 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
       trainable: plan.modules.reduce((n, m) => n + m.trainable, 0),
       firstLoss: progress.firstLoss,
       lastLoss: mean(progress.lastLosses),
-      seconds: (performance.now() - began) / 1000,
-      scores: scores ?? (await score(session)),
+      seconds: split.total,
+      scores,
       checkpoint: saving.last,
     };
     listener.on({
@@ -130,12 +140,25 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
       firstLoss: result.firstLoss ?? Number.NaN,
       lastLoss: result.lastLoss ?? Number.NaN,
       seconds: result.seconds,
+      split,
       scores: result.scores,
     });
     await writeFileAtomic(join(stageDir, RESULT), `${JSON.stringify(result, null, 2)}\n`);
     return result;
+  } catch (thrown) {
+    tellFailure(session, thrown);
+    throw thrown;
   } finally {
     await closeSession(session);
+  }
+}
+
+/** Logs why a stage ends; a log that cannot be written, which may be the reason, hides nothing. */
+function tellFailure({ listener, progress }: Session, thrown: unknown): void {
+  try {
+    listener.on({ type: 'stop', step: progress.step, reason: 'failed', message: messageOf(thrown) });
+  } catch {
+    // What was thrown first is what the person needs to hear.
   }
 }
 
@@ -144,17 +167,27 @@ function isDue(every: number, step: number, steps: number): boolean {
   return step === steps || (every > 0 && step % every === 0);
 }
 
-async function takeStep({ options, trainStep, loader, listener, progress }: Session): Promise<void> {
+async function takeStep(session: Session): Promise<void> {
+  const { options, trainStep, plan, loader, listener, progress, clock, pace, profile } = session;
   const { stage } = options.recipe;
-  const began = performance.now();
-  // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
-  await setImmediate();
-  const { batches, position, skipped, served, padding, waitSeconds, queued } = await loader.next();
+  const { batches, position, skipped, served, padding, queued } = await clock.wait('data', async () => {
+    // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
+    await setImmediate();
+    return loader.next();
+  });
   for (const message of skipped) listener.on({ type: 'note', message });
-  const computeBegan = performance.now();
   reach('step');
-  const result = trainStep.run(batches, progress.step);
-  const ended = performance.now();
+  const { histograms: every = 0 } = stage.log;
+  const histograms: Histogram[] | undefined = every > 0 && (progress.step + 1) % every === 0 ? [] : undefined;
+  const hooks: StepHooks = {
+    time: (phase, work) => clock.time(phase, work),
+    ...(histograms && {
+      gradients: (parameters, gradients) =>
+        clock.time('logging', () => histograms.push(...gradientHistograms(parameters, gradients))),
+    }),
+  };
+  const run = () => trainStep.run(batches, progress.step, hooks);
+  const result = profile ? profile.run(run) : run();
   loader.recycle(batches);
   progress.step += 1;
   progress.samples += result.samples;
@@ -162,7 +195,14 @@ async function takeStep({ options, trainStep, loader, listener, progress }: Sess
   progress.firstLoss ??= result.loss;
   progress.lastLosses = [...progress.lastLosses, result.loss].slice(-LAST_STEPS);
   progress.loader = position;
+  pace.add(result);
+  if (histograms) {
+    const trained = plan.banks.flatMap(bank => bank.parameters);
+    clock.time('logging', () => histograms.push(...weightHistograms(trained)));
+    listener.on({ type: 'histograms', step: progress.step, histograms });
+  }
   if (progress.step > 1 && !isDue(stage.log.every, progress.step, stage.steps)) return;
+  const seconds = clock.lap();
   listener.on({
     type: 'step',
     step: progress.step,
@@ -175,18 +215,17 @@ async function takeStep({ options, trainStep, loader, listener, progress }: Sess
     mixture: Object.fromEntries(served.map(({ name, count }) => [name, count])),
     padding,
     queued,
-    seconds: {
-      data: waitSeconds,
-      compute: (ended - computeBegan) / 1000,
-      total: (ended - began) / 1000,
-    },
+    seconds,
+    speed: pace.take(progress.step, seconds),
     tensors: tensorCount(),
     rssBytes: process.memoryUsage.rss(),
   });
 }
 
-async function score({ options, model, listener, progress }: Session): Promise<StageResult['scores']> {
-  const scores = await options.evaluate(model, options.recipe, progress.step, event => listener.on(event));
+async function score({ options, model, listener, progress, clock }: Session): Promise<StageResult['scores']> {
+  const scores = await clock.wait('eval', () =>
+    options.evaluate(model, options.recipe, progress.step, event => listener.on(event)),
+  );
   listener.on({ type: 'scores', step: progress.step, scores });
   return scores;
 }
@@ -203,13 +242,15 @@ async function scoreOrSave(session: Session): Promise<StageResult['scores']> {
 
 /** Saves where the recipe says so, at the end, and where the model has never been as good. */
 async function saveIfDue(session: Session, scores: StageResult['scores'] | undefined): Promise<void> {
-  const { options, progress, saving } = session;
+  const { options, progress, saving, clock } = session;
   const { checkpoint, steps } = options.recipe.stage;
   const better = scores !== undefined && isBest(session, scores);
   if (!better && !isDue(checkpoint.every, progress.step, steps)) return;
   const take = () => takeContent(session, scores);
-  if (progress.step < steps) await saving.begin(progress.step, take);
-  else await saving.complete(progress.step, take);
+  const last = progress.step === steps;
+  await clock.wait('save', async () => {
+    await (last ? saving.complete(progress.step, take) : saving.begin(progress.step, take));
+  });
 }
 
 /** Whether a step's scores are the best so far by the recipe's metric; remembers them if so. */

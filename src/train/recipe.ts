@@ -85,7 +85,11 @@ export interface StageRecipe {
   readonly bad_sample_limit?: number;
   readonly steps: number;
   readonly seed: number;
-  readonly log: { readonly every: number };
+  readonly log: {
+    readonly every: number;
+    /** Steps between histograms of weights and gradients; 0 or absent: none. */
+    readonly histograms?: number;
+  };
   readonly checkpoint: CheckpointConfig;
   /** Held-out scoring while training; `every` 0 means only at the end. */
   readonly eval: { readonly every: number; readonly samples: number; readonly data: readonly DataSource[] };

@@ -14,11 +14,15 @@ import {
   requireSpace,
   trySaving,
 } from './checkpoint.ts';
+import { StageClock } from './clock.ts';
 import { bestScore } from './find.ts';
 import { planTraining, type TrainingPlan } from './freeze.ts';
 import { adoptFrozen, isUnchanged, writeFrozen } from './frozen.ts';
 import { readInputs } from './inputs.ts';
 import type { StageOptions } from './loop.ts';
+import { machinePeak } from './machine.ts';
+import { Pace } from './pace.ts';
+import { StepProfile } from './profile.ts';
 import type { StageRecipe } from './recipe.ts';
 import { retentionPolicy } from './retention.ts';
 import { Saving } from './saving.ts';
@@ -48,6 +52,12 @@ export interface Session {
   readonly listener: RunListener;
   readonly progress: Progress;
   readonly saving: Saving;
+  readonly clock: StageClock;
+  readonly pace: Pace;
+  /** Undefined unless steps are to be profiled. */
+  readonly profile: StepProfile | undefined;
+  /** Operations a second that the machine reaches at best. */
+  readonly peakFlops: number;
   readonly inputs: Inputs;
   /** The tokenizer's files as they were when the session began; a checkpoint has its own copy. */
   readonly tokenizer: Pick<CheckpointContent, 'tokenizer' | 'companions'>;
@@ -112,14 +122,39 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
   if (start.kind !== 'fresh' && start.checkpoint.optimizer) {
     trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
   }
-  const listener = await options.listeners(stageDir, progress.step);
+  const peakFlops = await machinePeak(options.runDir, options.engine);
+  const clock = new StageClock();
+  const listener = timed(await options.listeners(stageDir, progress.step), clock);
   const policy = retentionPolicy(stage.checkpoint);
   const last = start.kind === 'fresh' ? '' : start.checkpoint.path;
   const saving = new Saving(
     { stageDir, writer: openWriter(options.workers > 0), listener, policy, metric },
     last,
   );
-  return { ...prepared, options, trainStep, loader, listener, progress, saving, inputs, tokenizer, best };
+  const pace = new Pace(stage.steps, peakFlops);
+  const profile = options.profile && new StepProfile(options.profile, stageDir, clock);
+  const measured = { clock, pace, profile, peakFlops };
+  return {
+    ...prepared,
+    ...measured,
+    options,
+    trainStep,
+    loader,
+    listener,
+    progress,
+    saving,
+    inputs,
+    tokenizer,
+    best,
+  };
+}
+
+/** Counts what a listener does as logging. */
+function timed(listener: RunListener, clock: StageClock): RunListener {
+  return {
+    on: event => clock.time('logging', () => listener.on(event)),
+    close: () => listener.close(),
+  };
 }
 
 /** Ends everything, a save that is being written first. */
@@ -211,6 +246,7 @@ export function startEvent(
   modules: readonly ModuleSummary[],
   start: Start,
   step: number,
+  peakFlops: number,
 ): RunEvent {
   const { stage } = recipe;
   return {
@@ -237,5 +273,6 @@ export function startEvent(
       seed: stage.seed,
       views: stage.views,
     },
+    peakFlops,
   };
 }

@@ -8,6 +8,7 @@ import { type BatchTensors, disposeTensors, listTensors, toTensors } from '../mo
 import type { Parameter } from '../nn/parameter.ts';
 import type { TrainingPlan } from './freeze.ts';
 import { adamw, adamwInPlace, type BankState, initialState, updateVector } from './optimizer.ts';
+import { graphCost } from './plan/cost.ts';
 import type { StageRecipe } from './recipe.ts';
 import { scheduleFactor } from './schedule.ts';
 
@@ -23,10 +24,20 @@ export interface StepResult {
   /** Supervised tokens. */
   readonly tokens: number;
   readonly samples: number;
+  /** Floating-point operations of its matrix products; null where functions ran unrecorded, and were not counted. */
+  readonly flops: number | null;
+}
+
+/** Gets to see parts of a step as they happen. */
+export interface StepHooks {
+  /** Runs `work`, which is one of a step's two phases. */
+  readonly time?: <T>(phase: 'forwardBackward' | 'update', work: () => T) => T;
+  /** Sees the gradients of a step before they are used, in the plan's order; must not keep or dispose them. */
+  readonly gradients?: (parameters: readonly Parameter[], gradients: Gradients) => unknown;
 }
 
 /** Gradient of each trained parameter, in the plan's order; null where the loss does not reach it. */
-type Gradients = readonly (tf.Tensor | null)[];
+export type Gradients = readonly (tf.Tensor | null)[];
 
 /**
  * The training step: forward, backward, clipping and AdamW over the parameters that the plan trains. It is a pure
@@ -38,7 +49,15 @@ export class TrainStep {
   readonly #plan: TrainingPlan;
   readonly #stage: StageRecipe;
   readonly #trained: readonly Parameter[];
-  readonly #functions = new CompiledFunctions();
+  readonly #flopsOf = new Map<string, number>();
+  readonly #functions = new CompiledFunctions(undefined, {
+    recorded: graph => this.#flopsOf.set(graph.name, graphCost(graph).flops),
+    ran: name => {
+      this.#flops = (this.#flops ?? 0) + (this.#flopsOf.get(name) ?? 0);
+    },
+  });
+  /** Of the functions that have run since the step began. */
+  #flops: number | null = null;
   readonly #encodersTrain: boolean;
   readonly #headTrains: boolean;
   #moments: readonly BankState[];
@@ -70,14 +89,17 @@ export class TrainStep {
    *
    * @param step counted from 0
    */
-  run(batches: readonly Batch[], step: number): StepResult {
+  run(batches: readonly Batch[], step: number, hooks: StepHooks = {}): StepResult {
+    const time: NonNullable<StepHooks['time']> = hooks.time ?? ((_, work) => work());
+    this.#flops = null;
     const tokens = batches.reduce((n, b) => n + supervisedTokens(b), 0);
     const contrastive = batches.filter(b => b.kind === 'contrastive').length;
     const losses: Record<string, number> = {};
     let gradients: Gradients | undefined;
     for (const batch of batches) {
       const language = batch.kind === 'conversation';
-      const part = this.#differentiate(batch, 1 / Math.max(1, language ? tokens : contrastive));
+      const scale = 1 / Math.max(1, language ? tokens : contrastive);
+      const part = time('forwardBackward', () => this.#differentiate(batch, scale));
       const name = language ? 'language' : 'contrastive';
       losses[name] = (losses[name] ?? 0) + part.loss;
       gradients = gradients ? addGradients(gradients, part.gradients) : part.gradients;
@@ -89,7 +111,9 @@ export class TrainStep {
     }
     const factor = scheduleFactor(this.#stage.schedule, step, this.#stage.steps);
     const lr = this.#plan.banks.map(bank => bank.peakLr * factor);
-    const gradNorm = this.#update(gradients, lr, step);
+    hooks.gradients?.(this.#trained, gradients);
+    const reached = gradients;
+    const gradNorm = time('update', () => this.#update(reached, lr, step));
     if (gradNorm === undefined) throw notFinite('the gradient norm', Number.NaN, step, batches);
     return {
       loss,
@@ -98,6 +122,7 @@ export class TrainStep {
       lr: Object.fromEntries(this.#plan.banks.map((bank, i) => [bank.group, lr[i] ?? 0])),
       tokens,
       samples: batches.reduce((n, b) => n + b.sampleIds.length, 0),
+      flops: this.#flops,
     };
   }
 

@@ -199,7 +199,7 @@ describe('ground data validate', () => {
     await writeShards([sound], dir, { source: {}, builder: 'test' });
     expect(await ground('data', 'validate', dir)).toMatchObject({
       code: 0,
-      stdout: '1 rows in 1 shard, 0 problems\n',
+      stdout: expect.stringMatching(/caption +1 +\d[\s\S]*\n1 rows in 1 shard: 0 errors, 0 warnings\n$/),
     });
     expect(process.exitCode).toBeUndefined();
 
@@ -210,16 +210,17 @@ describe('ground data validate', () => {
     });
     try {
       const done = await ground('data', 'validate', dir);
-      expect(done.stdout).toBe(
-        'shard-00000.arrow row 1 (b): caption 0 is empty\n2 rows in 1 shard, 1 problem\n',
-      );
+      expect(done.stdout).toContain('error: shard-00000.arrow row 1 (b): caption 0 is empty\n');
+      expect(done.stdout).toMatch(/2 rows in 1 shard: 1 error, 1 warning\n$/);
       expect(process.exitCode).toBe(1);
       const asJson = await ground('data', 'validate', dir, '--json');
-      expect(json(asJson.stdout)).toEqual({
-        dir,
-        rows: 2,
-        shards: 1,
-        problems: [{ shard: 'shard-00000.arrow', row: 1, id: 'b', problem: 'caption 0 is empty' }],
+      const row = { shard: 'shard-00000.arrow', row: 1, id: 'b' };
+      expect(json(asJson.stdout)).toMatchObject({
+        ...{ dir, rows: 2, shards: 1, errors: 1, warnings: 1, totals: { text: 1, copy: 1 }, maxLength: null },
+        problems: [
+          { severity: 'error', kind: 'text', ...row, problem: 'caption 0 is empty' },
+          { severity: 'warning', kind: 'copy', ...row },
+        ],
       });
     } finally {
       process.exitCode = undefined;

@@ -162,6 +162,17 @@ describe('decoding', () => {
     expect([...asIs.data]).toEqual([...pixels]);
   });
 
+  it('takes annotated images as they are stored where the size does not tell, and photos upright', async () => {
+    const pixels = Buffer.from([255, 0, 0, 0, 255, 0]);
+    const upsideDown = await sharp(pixels, { raw: { width: 2, height: 1, channels: 3 } })
+      .withMetadata({ orientation: 3 })
+      .png()
+      .toBuffer();
+    expect([...(await decodeImage(input(upsideDown, 2, 1))).data]).toEqual([...pixels]);
+    const photo = await decodeImage(await imageInputOf(upsideDown, 'photo'));
+    expect([...photo.data]).toEqual([0, 255, 0, 255, 0, 0]);
+  });
+
   const gradient = (width = 96, height = 64) => {
     const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7 + (i >> 6)) % 256);
     return sharp(data, { raw: { width, height, channels: 3 } });

@@ -11,6 +11,7 @@ import { encodeMask } from '../../src/data/rle.ts';
 import { writeShards } from '../../src/data/shards.ts';
 import { renderScenes } from '../../src/data/sources/scenes.ts';
 import { problemsOf, validateDataset } from '../../src/data/validate.ts';
+import type { ProblemKind } from '../../src/data/validation/problem.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { plainImage, soundRecord } from './sample-records.ts';
 
@@ -21,7 +22,17 @@ async function datasetOf(records: readonly ImageRecord[], shardRows = 2): Promis
 }
 
 const soundRecords = (count: number) =>
-  Promise.all(Array.from({ length: count }, (_, i) => soundRecord(`record-${i}`)));
+  Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      const noise = new Uint8Array(8 * 6 * 3).map((_, k) => (k * (i + 1) * 7919) % 251);
+      const image = await sharp(noise, { raw: { width: 8, height: 6, channels: 3 } })
+        .png()
+        .toBuffer();
+      return { ...(await soundRecord(`record-${i}`)), image: new Uint8Array(image) };
+    }),
+  );
+
+const said = async (record: ImageRecord) => (await problemsOf(record)).map(({ problem }) => problem);
 
 /** A sound record whose first object is changed. */
 async function withObject(changes: Partial<ObjectAnnotation>): Promise<ImageRecord> {
@@ -63,7 +74,7 @@ describe('one record', () => {
       'object 0: mask: runs add up to 49, not to 6 rows of 8 columns',
     ],
   ] as [Partial<ObjectAnnotation>, string][])('object %o', async (changes, problem) => {
-    expect(await problemsOf(await withObject(changes))).toEqual([problem]);
+    expect(await said(await withObject(changes))).toEqual([problem]);
   });
 
   it('a mask of another object than its box', async () => {
@@ -72,10 +83,10 @@ describe('one record', () => {
     const mask = encodeMask({ width: side, height: side, data });
     const record = { ...(await withObject({ mask, box: box(1, 1, 7, 7) })), width: side, height: side };
     record.image = await plainImage(side, side);
-    expect(await problemsOf(record)).toEqual(['object 0: mask lies elsewhere than its box']);
-    expect(
-      await problemsOf({ ...record, objects: [{ ...record.objects[0]!, box: box(13, 13, 19, 20) }] }),
-    ).toEqual(['relation 0: objects 1 and 0 of 1']);
+    expect(await said(record)).toEqual(['object 0: mask lies elsewhere than its box']);
+    expect(await said({ ...record, objects: [{ ...record.objects[0]!, box: box(13, 13, 19, 20) }] })).toEqual(
+      ['relation 0: objects 1 and 0 of 1'],
+    );
   });
 
   it.each([
@@ -92,7 +103,7 @@ describe('one record', () => {
     [{ relations: [{ subject: 0, predicate: 'above', object: 2 }] }, ['relation 0: objects 0 and 2 of 2']],
     [{ relations: [{ subject: 0, predicate: '', object: 1 }] }, ['relation 0: predicate is empty']],
   ] as [Partial<ImageRecord>, string[]][])('record %o', async (changes, problems) => {
-    expect(await problemsOf({ ...(await soundRecord('r')), ...changes })).toEqual(problems);
+    expect(await said({ ...(await soundRecord('r')), ...changes })).toEqual(problems);
   });
 
   it.each([
@@ -101,7 +112,7 @@ describe('one record', () => {
     ['half a PNG', (png: Uint8Array) => png.slice(0, png.length / 2)],
   ])('%s instead of an image', async (_, spoil) => {
     const record = await soundRecord('r');
-    const [problem, ...others] = await problemsOf({ ...record, image: spoil(record.image) });
+    const [problem, ...others] = await said({ ...record, image: spoil(record.image) });
     expect(problem).toMatch(/^image cannot be decoded: /);
     expect(others).toEqual([]);
   });
@@ -112,17 +123,22 @@ describe('one record', () => {
       .jpeg()
       .toBuffer();
     const record = { ...(await soundRecord('r')), image: new Uint8Array(jpeg.subarray(0, jpeg.length / 2)) };
-    const problems = await problemsOf({ ...record, width: 64, height: 64, objects: [], relations: [] });
+    const problems = await said({ ...record, width: 64, height: 64, objects: [], relations: [] });
     expect(problems).toEqual([expect.stringMatching(/^image cannot be decoded: /)]);
   });
 });
 
 describe('a dataset', () => {
   it('that is sound has no problems, and progress reaches its end', async () => {
-    const seen: number[] = [];
-    const report = await validateDataset(await datasetOf(await soundRecords(5)), rows => seen.push(rows));
-    expect(report).toEqual({ rows: 5, shards: 3, problems: [] });
-    expect(seen.at(-1)).toBe(5);
+    const seen: [number, number][] = [];
+    const dir = await datasetOf(await soundRecords(5));
+    const report = await validateDataset(dir, { onProgress: (rows, total) => seen.push([rows, total]) });
+    expect(report).toEqual({
+      ...{ rows: 5, shards: 3, errors: 0, warnings: 0 },
+      ...{ totals: {}, problems: [], tasks: [] },
+    });
+    expect(seen.map(([rows]) => rows)).toEqual([1, 2, 3, 4, 5]);
+    expect(seen.every(([, total]) => total === 5)).toBe(true);
   });
 
   it('lists every bad row with its shard, in order, and ids that occur twice', async () => {
@@ -130,23 +146,18 @@ describe('a dataset', () => {
     records[1] = { ...records[1]!, captions: [''] };
     records[3] = { ...records[3]!, id: 'record-0' };
     records[4] = { ...records[4]!, image: new Uint8Array(3), captions: [' '] };
-    const { problems } = await validateDataset(await datasetOf(records));
+    const { problems, errors } = await validateDataset(await datasetOf(records));
+    const error = (kind: ProblemKind, shard: number, row: number, record: number, problem: unknown) => {
+      const id = `record-${record}`;
+      return { severity: 'error', kind, shard: `shard-0000${shard}.arrow`, row, id, problem };
+    };
     expect(problems).toEqual([
-      { shard: 'shard-00000.arrow', row: 1, id: 'record-1', problem: 'caption 0 is empty' },
-      {
-        shard: 'shard-00001.arrow',
-        row: 1,
-        id: 'record-0',
-        problem: 'has the same id as shard-00000.arrow row 0',
-      },
-      {
-        shard: 'shard-00002.arrow',
-        row: 0,
-        id: 'record-4',
-        problem: expect.stringContaining('image cannot be decoded'),
-      },
-      { shard: 'shard-00002.arrow', row: 0, id: 'record-4', problem: 'caption 0 is empty' },
+      error('text', 0, 1, 1, 'caption 0 is empty'),
+      error('id', 1, 1, 0, 'has the same id as shard-00000.arrow row 0'),
+      error('image', 2, 0, 4, expect.stringContaining('image cannot be decoded')),
+      error('text', 2, 0, 4, 'caption 0 is empty'),
     ]);
+    expect(errors).toBe(4);
   });
 
   it('with damaged shards: each is listed, the others are checked all the same', async () => {
@@ -155,7 +166,8 @@ describe('a dataset', () => {
     const dir = await datasetOf(records);
     const file = (shard: number) => join(dir, `shard-0000${shard}.arrow`);
     const bytes = await readFile(file(0));
-    bytes[bytes.length >> 1]! ^= 1;
+    // A letter of a text: the file can be read all the same.
+    bytes[bytes.lastIndexOf('record-1') + 8]! ^= 1;
     await writeFile(file(0), bytes);
     await writeFile(file(1), (await readFile(file(1))).subarray(0, -1));
     await rm(file(2));

@@ -36,9 +36,14 @@ describe('evaluateStage', () => {
     expect(Object.keys(scores)).toEqual(
       expect.arrayContaining(['rec_accuracy', 'rec_loss', 'caption_loss', 'grounding_gap']),
     );
-    const images = events.flatMap(event => (event.type === 'image' ? [event] : []));
-    expect(images.map(event => event.tag)).toEqual(['eval/rec/0', 'eval/rec/1', 'eval/rec/2', 'eval/rec/3']);
-    expect(images[0]).toMatchObject({ step: 40, width: 384, height: 384 });
+    const probes = events.flatMap(event => (event.type === 'probe' ? [event] : []));
+    expect(probes.map(event => event.tag)).toEqual([
+      ...[0, 1, 2, 3].map(i => `eval/rec/${i}`),
+      ...[0, 1, 2, 3].map(i => `eval/caption/${i}`),
+    ]);
+    expect(probes[0]).toMatchObject({ step: 40, task: 'rec', picture: { width: 384, height: 384 } });
+    expect(probes[0]?.trueBoxes).toHaveLength(1);
+    expect(new Set(probes.slice(0, 4).map(event => event.id)).size).toBe(4);
     const texts = events.flatMap(event => (event.type === 'text' ? [event] : []));
     expect(texts.map(event => event.tag)).toEqual(['eval/rec', 'eval/caption']);
     expect(texts[0]?.text).toMatch(
@@ -75,12 +80,14 @@ describe('mergeScores', () => {
   });
 });
 
-it('boxesOf colours the truth green and what was read red, malformed groups left out', () => {
+it('boxesOf colours the question blue, the truth green and what was read red, malformed groups left out', () => {
   const drawn = boxesOf({
     truth: { answer: '', boxes: [pixelBox(1, 1, 2, 2)] },
+    regions: [pixelBox(0, 0, 0, 0)],
     boxes: [null, pixelBox(3, 3, 4, 4)],
   });
   expect(drawn.map(({ box, color }) => [box.x1, color])).toEqual([
+    [0, '#2274e5'],
     [1, '#18a558'],
     [3, '#e5383b'],
   ]);

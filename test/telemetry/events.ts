@@ -14,6 +14,17 @@ export const START: Extract<RunEvent, { type: 'start' }> = {
     { group: 'projector', parameters: 2345, trainable: 2345, lr: 2e-4 },
   ],
   hparams: { lr: 2e-4, schedule: 'cosine', augment: true },
+  peakFlops: 1e11,
+};
+
+export const SPLIT = {
+  data: 0.125,
+  forwardBackward: 0.5,
+  update: 0.25,
+  logging: 0.0625,
+  save: 0,
+  eval: 0,
+  total: 1,
 };
 
 export function step(n: number): Extract<RunEvent, { type: 'step' }> {
@@ -26,9 +37,27 @@ export function step(n: number): Extract<RunEvent, { type: 'step' }> {
     lr: { projector: 1e-4 * n },
     samples: 16,
     tokens: 640,
-    seconds: { data: 0.125, compute: 0.25, total: 0.5 },
+    seconds: SPLIT,
+    speed: { steps: 2, samples: 32, tokens: 1280, flops: 5e10, mfu: 0.5, left: 10 * (100 - n) },
     tensors: 77,
     rssBytes: 1e8,
+  };
+}
+
+export function probe(n: number): Extract<RunEvent, { type: 'probe' }> {
+  return {
+    type: 'probe',
+    step: n,
+    tag: 'eval/rec/0',
+    task: 'rec',
+    id: 'shard:0#rec.0',
+    prompt: 'Where is it?',
+    answer: 'Here [1, 2, 3].',
+    truth: 'Here [1, 2, 3, 4].',
+    verdict: 'miss',
+    boxes: [null],
+    trueBoxes: [{ space: 'pixels', x1: 1, y1: 2, x2: 3, y2: 4 }],
+    picture: { png: PNG, width: 1, height: 1 },
   };
 }
 
@@ -42,7 +71,7 @@ export function eventsOf(steps: number, from = 0): RunEvent[] {
     if (n % 2 !== 0) continue;
     events.push({ type: 'scores', step: n, scores: { accuracy: n / 10 } });
     events.push({ type: 'text', step: n, tag: 'answer', text: `step ${n}` });
-    events.push({ type: 'image', step: n, tag: 'probe', png: PNG, width: 1, height: 1 });
+    events.push(probe(n));
     events.push({
       type: 'checkpoint',
       step: n,
@@ -59,6 +88,7 @@ export function eventsOf(steps: number, from = 0): RunEvent[] {
     firstLoss: 3,
     lastLoss: 3 / steps,
     seconds: 9,
+    split: { ...SPLIT, total: 9 },
     scores: { accuracy: 1 },
   });
   return events;

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RunEvent } from '../../src/telemetry/events.ts';
 import { openJsonl } from '../../src/telemetry/jsonl.ts';
+import { metricsLine } from '../../src/telemetry/schema.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { eventsOf } from './events.ts';
 
@@ -19,7 +20,7 @@ function linesOf(file: string): unknown[] {
   expect(lines.pop()).toBe('');
   return lines.map(line => {
     // What a process that died measured is not known to the one that goes on.
-    const { time, seconds: _, pauseSeconds: __, waitSeconds: ___, ...rest } = JSON.parse(line);
+    const { time, seconds: _, speed: _s, pauseSeconds: __, waitSeconds: ___, ...rest } = JSON.parse(line);
     if (rest.type === 'checkpoint') delete rest.bytes;
     expect(typeof time).toBe('number');
     return rest;
@@ -27,7 +28,7 @@ function linesOf(file: string): unknown[] {
 }
 
 describe('metrics.jsonl', () => {
-  it('has one line an event, images without their pixels', async () => {
+  it('has one line an event, as the schema says, probes with the place of their pictures', async () => {
     const file = join(temporaryFolder(), 'stage2', 'metrics.jsonl');
     await record(file, 0, eventsOf(2));
     expect(linesOf(file).map(l => (l as { type: string }).type)).toEqual([
@@ -36,18 +37,19 @@ describe('metrics.jsonl', () => {
       'step',
       'scores',
       'text',
-      'image',
+      'probe',
       'checkpoint',
       'end',
     ]);
-    expect(linesOf(file)[5]).toEqual({
-      type: 'image',
+    expect(linesOf(file)[5]).toMatchObject({
       step: 2,
-      tag: 'probe',
-      width: 1,
-      height: 1,
-      bytes: 70,
+      tag: 'eval/rec/0',
+      boxes: [null],
+      trueBoxes: [[1, 2, 3, 4]],
+      picture: { path: 'probes/step-000002/eval-rec-0.png', width: 1, height: 1 },
     });
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+    for (const line of lines) metricsLine.parse(JSON.parse(line));
     expect(readFileSync(file, 'utf8')).toMatch(/^\{"type":"start","time":\d/);
   });
 
@@ -60,10 +62,10 @@ describe('metrics.jsonl', () => {
       fc.asyncProperty(fc.integer({ min: 0, max: bytes.length }), async cut => {
         const file = join(folder, 'cut.jsonl');
         writeFileSync(file, bytes.subarray(0, cut));
-        // The image is the last line before the checkpoint's own: once it is there, the checkpoint may be, too.
+        // The probe is the last line before the checkpoint's own: once it is there, the checkpoint may be, too.
         const complete = bytes.subarray(0, cut).toString().split('\n').slice(0, -1);
-        const images = complete.map(line => JSON.parse(line)).filter(line => line.type === 'image');
-        const from = Math.max(0, ...images.map(line => line.step));
+        const probes = complete.map(line => JSON.parse(line)).filter(line => line.type === 'probe');
+        const from = Math.max(0, ...probes.map(line => line.step));
         await record(file, from, eventsOf(8, from));
         expect(linesOf(file)).toEqual(linesOf(whole));
       }),
@@ -81,6 +83,17 @@ describe('metrics.jsonl', () => {
     await record(whole, 0, eventsOf(8));
     const withoutLength = (lines: unknown[]) => lines.map(l => ({ ...(l as object), steps: 0 }));
     expect(withoutLength(linesOf(file))).toEqual(withoutLength(linesOf(whole)));
+  });
+
+  it('drops the line of a failure once the stage goes on', async () => {
+    const file = join(temporaryFolder(), 'm');
+    const stop: RunEvent = { type: 'stop', step: 3, reason: 'failed', message: 'the loss is NaN' };
+    await record(file, 0, [...eventsOf(4).filter(e => !('step' in e) || e.step <= 3), stop]);
+    expect(linesOf(file).at(-1)).toEqual(stop);
+    await record(file, 2, eventsOf(4, 2));
+    const whole = join(temporaryFolder(), 'm');
+    await record(whole, 0, eventsOf(4));
+    expect(linesOf(file)).toEqual(linesOf(whole));
   });
 
   it('loses only the damaged line when one inside the file is unreadable', async () => {

@@ -31,11 +31,18 @@ describe('a TensorBoard file', () => {
       'losses/contrastive': Math.fround(1 / 5),
       grad_norm: 2.5,
       'lr/projector': Math.fround(5e-4),
-      'seconds/data': 0.125,
-      'seconds/compute': 0.25,
+      'seconds/data': 0.0625,
+      'seconds/forward_backward': 0.25,
+      'seconds/update': 0.125,
+      'seconds/logging': 0.03125,
+      'seconds/save': 0,
+      'seconds/eval': 0,
       'seconds/total': 0.5,
       'throughput/samples_per_second': 32,
       'throughput/tokens_per_second': 1280,
+      'throughput/flops_per_second': Math.fround(5e10),
+      'throughput/mfu': 0.5,
+      'progress/seconds_left': 950,
       'memory/rss_bytes': 1e8,
       'memory/tensors': 77,
     });
@@ -84,7 +91,7 @@ describe.skipIf(python === undefined)("TensorBoard's own reader", () => {
     expect(scalars['scores/accuracy']).toEqual([2, 4, 6].map(n => [n, Math.fround(n / 10)]));
     expect(texts).toEqual({ answer: [2, 4, 6].map(n => [n, `step ${n}`]) });
     const pixels = Buffer.from(PNG).toString('hex');
-    expect(images).toEqual({ probe: [2, 4, 6].map(n => [n, 1, 1, pixels]) });
+    expect(images).toEqual({ 'eval/rec/0': [2, 4, 6].map(n => [n, 1, 1, pixels]) });
     expect(hparams['_hparams_/session_start_info'].session_start_info.hparams).toEqual({
       lr: 2e-4,
       schedule: 'cosine',
@@ -114,6 +121,6 @@ describe.skipIf(python === undefined)("TensorBoard's own reader", () => {
     await record(dir, 2, eventsOf(4, 2));
     const { scalars, images } = read(dir);
     expect(scalars.loss.map(([n]: [number]) => n)).toEqual([1, 2, 3, 4]);
-    expect(images.probe.map(([n]: [number]) => n)).toEqual([2, 4]);
+    expect(images['eval/rec/0'].map(([n]: [number]) => n)).toEqual([2, 4]);
   });
 });

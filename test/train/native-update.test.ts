@@ -69,7 +69,10 @@ describe.skipIf(!native)('AdamW in place', () => {
       for (const [i, p] of bank.parameters.entries()) {
         const twin = inPlace[b]?.parameters[i] as Parameter;
         expect(far(p.value, twin.value), p.name).toBeLessThan(2e-6);
-        expect(far(p.value, draw(p.name, p.shape)), p.name).toBeGreaterThan(1e-3);
+        // Without a gradient and without decay, nothing moves.
+        const moved = far(p.value, draw(p.name, p.shape));
+        if (p.name === 'p1.1') expect(moved).toBe(0);
+        else expect(moved, p.name).toBeGreaterThan(1e-3);
       }
       expect(far(before[b]?.m as tf.Tensor, states[b]?.m as tf.Tensor)).toBeLessThan(1e-6);
       expect(far(before[b]?.v as tf.Tensor, states[b]?.v as tf.Tensor)).toBeLessThan(1e-6);

@@ -34,12 +34,28 @@ export function measureSpeed(
   return { flops: total > 0 ? total / seconds : 0, bytes: memorySpeed(), perOp: opCost() };
 }
 
-function productSpeed(product: Product): number {
+/** Sides of the square matrices whose product shows the machine's best; the next is tried while one is quick. */
+const PEAK_SIDES = [512, 1024, 2048, 4096, 8192];
+/** A product that takes longer than this is large enough, seconds. */
+const LONG_PRODUCT = 0.02;
+
+/** Most operations a second that the engine in use reaches in one matrix product. Takes about a third of a second. */
+export function measurePeak(): number {
+  let best = 0;
+  for (const side of PEAK_SIDES) {
+    const flops = productSpeed({ batch: 1, rows: side, inner: side, columns: side }, side);
+    best = Math.max(best, flops);
+    if (2 * side ** 3 > flops * LONG_PRODUCT) break;
+  }
+  return best;
+}
+
+function productSpeed(product: Product, largest = LARGEST_SIDE): number {
   const shrunk = {
     batch: Math.min(product.batch, 64),
-    rows: Math.min(product.rows, LARGEST_SIDE),
-    inner: Math.min(product.inner, LARGEST_SIDE),
-    columns: Math.min(product.columns, LARGEST_SIDE),
+    rows: Math.min(product.rows, largest),
+    inner: Math.min(product.inner, largest),
+    columns: Math.min(product.columns, largest),
   };
   const { batch, rows, inner, columns } = shrunk;
   const shape = (a: number, b: number): number[] => (batch === 1 ? [a, b] : [batch, a, b]);

@@ -1,0 +1,124 @@
+/** What the records of a dataset become when they are trained on: how much of it is trained, and how long it is. */
+import { messageOf } from '../../errors.ts';
+import type { ModelConfig } from '../../models/config.ts';
+import { type Candidates, type LoaderStage, openCandidates } from '../candidates.ts';
+import type { Dataset } from '../dataset.ts';
+import type { Annotations } from '../record.ts';
+import { trainedTokens } from '../render.ts';
+import { renderFitting, renderOf, sequenceLength } from '../sample.ts';
+import { type Spread, Tally } from '../tally.ts';
+import type { TaskName } from '../tasks/names.ts';
+import type { Finding } from './problem.ts';
+
+/** What records are rendered with: a stage, of whose `data` the tasks are taken, and its model. */
+export interface Rendering {
+  /** Infinity as `max_length` refuses nothing. */
+  readonly model: ModelConfig;
+  readonly stage: LoaderStage;
+}
+
+export interface TaskReport {
+  readonly task: TaskName;
+  /** Records that can serve, and those of them that are too long. */
+  readonly records: number;
+  readonly refused: number;
+  /** Positions of all their sequences, those of visual tokens included, and how many of them are trained on. */
+  readonly positions: number;
+  readonly trained: number;
+  /** Trained over all positions; 0 where there are none. */
+  readonly trainedShare: number;
+  /** Lengths of sequences, those refused included. */
+  readonly length: Spread;
+  /** How many sequences are shorter than each of `LENGTH_EDGES`, and not than the one before; the last of all others. */
+  readonly lengths: readonly number[];
+}
+
+/** Bounds of the histogram of lengths. */
+export const LENGTH_EDGES = [64, 128, 256, 512, 1024, 2048, 4096, 8192];
+
+interface Counts {
+  readonly lengths: Tally;
+  records: number;
+  refused: number;
+  positions: number;
+  trained: number;
+}
+
+/** Renders records with every task, as the first epoch of a run does, and adds up. */
+export class SampleStatistics {
+  readonly #candidates: Candidates;
+  readonly #counts: readonly Counts[];
+
+  /** Reads the first rows of the dataset, which some tasks draw labels from. Throws `tokenizer`, and `data` on no rows. */
+  static async open(dataset: Dataset, { model, stage }: Rendering): Promise<SampleStatistics> {
+    const tasks = [...new Set(stage.data.map(source => source.task))].filter(task => task !== 'contrastive');
+    const data = tasks.map(task => ({
+      ...(stage.data.find(source => source.task === task) ?? { weight: 1 }),
+      task,
+      dataset: dataset.dir,
+    }));
+    const own: LoaderStage = { ...stage, data, on_bad_sample: 'skip' };
+    const { rows, read, placeOf } = dataset;
+    const source = { rows, read: read.bind(dataset), placeOf: placeOf.bind(dataset) };
+    return new SampleStatistics(await openCandidates({ model, stage: own }, async () => source));
+  }
+
+  private constructor(candidates: Candidates) {
+    this.#candidates = candidates;
+    this.#counts = candidates.sources.map(() => ({
+      lengths: new Tally(),
+      records: 0,
+      refused: 0,
+      positions: 0,
+      trained: 0,
+    }));
+  }
+
+  /** What is wrong with the samples that a sound record makes. */
+  add(record: Annotations, row: number): Finding[] {
+    return this.#candidates.sources.flatMap((_, i) => {
+      try {
+        return this.#addSample(record, row, i);
+      } catch (thrown) {
+        const { task } = this.#candidates.sources[i]!;
+        const said = messageOf(thrown).replace(`${record.id}: `, '');
+        return [{ kind: 'sample' as const, problem: `task ${task}: ${said}` }];
+      }
+    });
+  }
+
+  reports(): TaskReport[] {
+    return this.#counts.map(({ lengths, records, refused, positions, trained }, i) => ({
+      task: this.#candidates.sources[i]!.task,
+      records,
+      refused,
+      positions,
+      trained,
+      trainedShare: positions === 0 ? 0 : trained / positions,
+      length: lengths.spread(),
+      lengths: lengths.histogram(LENGTH_EDGES),
+    }));
+  }
+
+  #addSample(record: Annotations, row: number, source: number): Finding[] {
+    const { context, sources } = this.#candidates;
+    const counts = this.#counts[source]!;
+    const { task } = sources[source]!;
+    const conversation = this.#candidates.ask(record, this.#candidates.firstDrawOf(source, row));
+    if (!conversation) return [];
+    counts.records++;
+    const fitted = renderFitting(conversation, record, context);
+    const rendered =
+      typeof fitted === 'string' ? renderOf(conversation, record, context, false) : fitted.rendered;
+    const { text, visual } = sequenceLength(rendered, record, context);
+    counts.lengths.add(text + visual);
+    if (typeof fitted === 'string') {
+      counts.refused++;
+      return [{ kind: 'length', problem: `task ${task}: ${fitted}` }];
+    }
+    const trained = trainedTokens(rendered);
+    counts.positions += text + visual;
+    counts.trained += trained;
+    return trained > 0 ? [] : [{ kind: 'untrained', problem: `task ${task}: no token of it is trained on` }];
+  }
+}

@@ -1,0 +1,179 @@
+/** What the lines of metrics.jsonl look like: docs/metrics.md as code. */
+import { z } from 'zod';
+
+/** A number; JSON has none that is not finite, and null stands for those. */
+const number = z.number().nullable();
+const count = z.int().min(0);
+const named = z.record(z.string(), number);
+
+const split = z.strictObject({
+  data: number,
+  forwardBackward: number,
+  update: number,
+  logging: number,
+  save: number,
+  eval: number,
+  total: number,
+});
+
+/** [left, top, right, bottom], pixels. */
+const edges = z.tuple([z.number(), z.number(), z.number(), z.number()]);
+
+/** What every line has: Unix time, seconds. */
+const timed = { time: z.number() };
+
+const start = z.strictObject({
+  type: z.literal('start'),
+  ...timed,
+  run: z.string(),
+  stage: count,
+  stageName: z.string(),
+  engine: z.string(),
+  step: count,
+  steps: count,
+  resumedFrom: z.string().nullable(),
+  modules: z.array(
+    z.strictObject({ group: z.string(), parameters: count, trainable: count, lr: z.number() }),
+  ),
+  hparams: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  peakFlops: number,
+});
+
+const step = z.strictObject({
+  type: z.literal('step'),
+  ...timed,
+  step: count,
+  loss: number,
+  losses: named,
+  gradNorm: number,
+  lr: z.record(z.string(), z.number()),
+  samples: count,
+  tokens: count,
+  mixture: z.record(z.string(), count).optional(),
+  padding: z.number().optional(),
+  queued: count.optional(),
+  seconds: split,
+  speed: z.strictObject({
+    steps: count,
+    samples: number,
+    tokens: number,
+    flops: number,
+    mfu: number,
+    left: number,
+  }),
+  tensors: count,
+  rssBytes: count,
+});
+
+const scores = z.strictObject({ type: z.literal('scores'), ...timed, step: count, scores: named });
+
+const text = z.strictObject({
+  type: z.literal('text'),
+  ...timed,
+  step: count,
+  tag: z.string(),
+  text: z.string(),
+});
+
+const probe = z.strictObject({
+  type: z.literal('probe'),
+  ...timed,
+  step: count,
+  tag: z.string(),
+  task: z.string(),
+  id: z.string(),
+  prompt: z.string(),
+  answer: z.string(),
+  truth: z.string(),
+  verdict: z.string().nullable(),
+  boxes: z.array(edges.nullable()),
+  trueBoxes: z.array(edges),
+  picture: z.strictObject({ path: z.string(), width: count, height: count }).nullable(),
+});
+
+const histograms = z.strictObject({
+  type: z.literal('histograms'),
+  ...timed,
+  step: count,
+  histograms: z.array(
+    z.strictObject({
+      tag: z.string(),
+      count,
+      nonFinite: count,
+      min: number,
+      max: number,
+      mean: number,
+      deviation: number,
+    }),
+  ),
+});
+
+const profile = z.strictObject({
+  type: z.literal('profile'),
+  ...timed,
+  step: count,
+  first: count,
+  path: z.string(),
+  ops: z.array(z.strictObject({ op: z.string(), calls: count, seconds: z.number(), share: z.number() })),
+});
+
+const checkpoint = z.strictObject({
+  type: z.literal('checkpoint'),
+  ...timed,
+  step: count,
+  path: z.string(),
+  seconds: number,
+  bytes: count.nullable(),
+  pauseSeconds: number,
+  waitSeconds: number,
+});
+
+const saveFailed = z.strictObject({
+  type: z.literal('save-failed'),
+  ...timed,
+  step: count,
+  message: z.string(),
+  hint: z.string().nullable(),
+  lastCheckpoint: z.string().nullable(),
+});
+
+const note = z.strictObject({ type: z.literal('note'), ...timed, message: z.string() });
+
+const stop = z.strictObject({
+  type: z.literal('stop'),
+  ...timed,
+  step: count,
+  reason: z.enum(['failed', 'interrupted']),
+  message: z.string(),
+});
+
+const end = z.strictObject({
+  type: z.literal('end'),
+  ...timed,
+  step: count,
+  firstLoss: number,
+  lastLoss: number,
+  seconds: z.number(),
+  split,
+  scores: named,
+});
+
+/** One line, parsed. */
+export const metricsLine = z.discriminatedUnion('type', [
+  start,
+  step,
+  scores,
+  text,
+  probe,
+  histograms,
+  profile,
+  checkpoint,
+  saveFailed,
+  note,
+  stop,
+  end,
+]);
+
+export type MetricsLine = z.output<typeof metricsLine>;
+/** The line of one type. */
+export type LineOf<T extends MetricsLine['type']> = Extract<MetricsLine, { type: T }>;
