@@ -37,7 +37,7 @@ export interface Dataset {
 }
 
 export interface OpenDatasetOptions {
-  /** Record batches kept in memory (about 1 MB each as `writeShards` makes them). */
+  /** Record batches kept in memory; 16, or as many as fit in 32 MiB where they are small. */
   readonly cachedBatches?: number;
   /** Shard files kept open. */
   readonly openShards?: number;
@@ -47,7 +47,8 @@ export interface OpenDatasetOptions {
   readonly readLinks?: boolean;
 }
 
-const DEFAULT_CACHED_BATCHES = 16;
+const LEAST_CACHED_BATCHES = 16;
+const CACHED_BYTES = 32 * 2 ** 20;
 const DEFAULT_OPEN_SHARDS = 32;
 
 /**
@@ -64,7 +65,7 @@ export async function openDataset(dir: string, options: OpenDatasetOptions = {})
     closing.push(opening.then(reader => reader.close()).catch(() => {}));
   });
   const batches = new Lru<number, Promise<Column<ImageRecord>>>(
-    options.cachedBatches ?? DEFAULT_CACHED_BATCHES,
+    options.cachedBatches ?? cachedBatchesOf(manifest.shards),
   );
   let closed = false;
 
@@ -116,6 +117,12 @@ export async function openDataset(dir: string, options: OpenDatasetOptions = {})
       await Promise.all(closing);
     },
   };
+}
+
+function cachedBatchesOf(shards: readonly ShardEntry[]): number {
+  const bytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
+  const batches = shards.reduce((sum, shard) => sum + shard.batches.length, 0);
+  return Math.max(Math.floor((CACHED_BYTES * batches) / Math.max(bytes, 1)), LEAST_CACHED_BATCHES);
 }
 
 interface Place {

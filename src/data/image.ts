@@ -6,6 +6,7 @@ import { GroundError, messageOf } from '../errors.ts';
 import type { ImageConfig } from '../models/config.ts';
 import { chooseGrid, type Grid, type Placement, padInto, stretchInto } from './anyres.ts';
 import type { Size } from './box.ts';
+import { decodePlainPng } from './png.ts';
 import { type Rgb, resizeBicubic } from './resample.ts';
 import { resizeToPlanes, type Window } from './resize-planes.ts';
 
@@ -58,7 +59,7 @@ export async function decodeImage(input: ImageInput): Promise<Rgb> {
   };
   let decoded: Rgb;
   try {
-    decoded = await decode(input.upright === true);
+    decoded = decodePlainPng(input.image) ?? (await decode(input.upright === true));
     if (decoded.width !== input.width && decoded.width === input.height) decoded = await decode(true);
   } catch (cause) {
     throw new GroundError('data', `image ${input.id} cannot be decoded: ${reasonOf(cause)}`, {
