@@ -27,6 +27,22 @@ export function thousands(value: number): string {
   return `${Number(rest.toPrecision(3))}${units[power]}`;
 }
 
+/** Bytes as `812 B`, `12.3 MB`, `4.56 GB`. */
+export function size(bytes: number): string {
+  const [, number, unit] = /^(.*?)([a-z]?)$/i.exec(thousands(bytes)) ?? [];
+  return `${number} ${unit}B`;
+}
+
+/** Seconds as one or two units: `45 s`, `12 min`, `3 h 5 min`, `2 d 4 h`. */
+export function roughly(seconds: number): string {
+  if (seconds < 60) return `${Math.max(0, Math.round(seconds))} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
 /** Seconds to `0:07`, `12:34` or `1:02:03`. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));

@@ -1,4 +1,4 @@
-/** What the lines of metrics.jsonl look like: docs/metrics.md as code. */
+/** What the lines of metrics.jsonl look like: docs/metrics.md as code. Keys that are not named here are dropped. */
 import { z } from 'zod';
 
 /** A number; JSON has none that is not finite, and null stands for those. */
@@ -6,7 +6,7 @@ const number = z.number().nullable();
 const count = z.int().min(0);
 const named = z.record(z.string(), number);
 
-const split = z.strictObject({
+const split = z.object({
   data: number,
   forwardBackward: number,
   update: number,
@@ -22,7 +22,7 @@ const edges = z.tuple([z.number(), z.number(), z.number(), z.number()]);
 /** What every line has: Unix time, seconds. */
 const timed = { time: z.number() };
 
-const start = z.strictObject({
+const start = z.object({
   type: z.literal('start'),
   ...timed,
   run: z.string(),
@@ -32,14 +32,12 @@ const start = z.strictObject({
   step: count,
   steps: count,
   resumedFrom: z.string().nullable(),
-  modules: z.array(
-    z.strictObject({ group: z.string(), parameters: count, trainable: count, lr: z.number() }),
-  ),
+  modules: z.array(z.object({ group: z.string(), parameters: count, trainable: count, lr: z.number() })),
   hparams: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   peakFlops: number,
 });
 
-const step = z.strictObject({
+const step = z.object({
   type: z.literal('step'),
   ...timed,
   step: count,
@@ -53,7 +51,7 @@ const step = z.strictObject({
   padding: z.number().optional(),
   queued: count.optional(),
   seconds: split,
-  speed: z.strictObject({
+  speed: z.object({
     steps: count,
     samples: number,
     tokens: number,
@@ -65,9 +63,9 @@ const step = z.strictObject({
   rssBytes: count,
 });
 
-const scores = z.strictObject({ type: z.literal('scores'), ...timed, step: count, scores: named });
+const scores = z.object({ type: z.literal('scores'), ...timed, step: count, scores: named });
 
-const text = z.strictObject({
+const text = z.object({
   type: z.literal('text'),
   ...timed,
   step: count,
@@ -75,7 +73,7 @@ const text = z.strictObject({
   text: z.string(),
 });
 
-const probe = z.strictObject({
+const probe = z.object({
   type: z.literal('probe'),
   ...timed,
   step: count,
@@ -88,15 +86,15 @@ const probe = z.strictObject({
   verdict: z.string().nullable(),
   boxes: z.array(edges.nullable()),
   trueBoxes: z.array(edges),
-  picture: z.strictObject({ path: z.string(), width: count, height: count }).nullable(),
+  picture: z.object({ path: z.string(), width: count, height: count }).nullable(),
 });
 
-const histograms = z.strictObject({
+const histograms = z.object({
   type: z.literal('histograms'),
   ...timed,
   step: count,
   histograms: z.array(
-    z.strictObject({
+    z.object({
       tag: z.string(),
       count,
       nonFinite: count,
@@ -108,16 +106,16 @@ const histograms = z.strictObject({
   ),
 });
 
-const profile = z.strictObject({
+const profile = z.object({
   type: z.literal('profile'),
   ...timed,
   step: count,
   first: count,
   path: z.string(),
-  ops: z.array(z.strictObject({ op: z.string(), calls: count, seconds: z.number(), share: z.number() })),
+  ops: z.array(z.object({ op: z.string(), calls: count, seconds: z.number(), share: z.number() })),
 });
 
-const checkpoint = z.strictObject({
+const checkpoint = z.object({
   type: z.literal('checkpoint'),
   ...timed,
   step: count,
@@ -128,7 +126,7 @@ const checkpoint = z.strictObject({
   waitSeconds: number,
 });
 
-const saveFailed = z.strictObject({
+const saveFailed = z.object({
   type: z.literal('save-failed'),
   ...timed,
   step: count,
@@ -137,9 +135,9 @@ const saveFailed = z.strictObject({
   lastCheckpoint: z.string().nullable(),
 });
 
-const note = z.strictObject({ type: z.literal('note'), ...timed, message: z.string() });
+const note = z.object({ type: z.literal('note'), ...timed, message: z.string() });
 
-const stop = z.strictObject({
+const stop = z.object({
   type: z.literal('stop'),
   ...timed,
   step: count,
@@ -147,7 +145,7 @@ const stop = z.strictObject({
   message: z.string(),
 });
 
-const end = z.strictObject({
+const end = z.object({
   type: z.literal('end'),
   ...timed,
   step: count,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { errorCode, ioError, isAlive, removeStale } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 
-interface LockOwner {
+export interface LockOwner {
   readonly pid: number;
   readonly host: string;
   /** When the process started, in the kernel's own count; null where the system does not tell. */
@@ -50,6 +50,14 @@ export async function lockStage(stageDir: string): Promise<StageLock> {
       if ((await readIfThere(file)) === text) await rm(file, { force: true });
     },
   };
+}
+
+/** The process that is writing a stage's folder; null where none is, or only a dead one's lock lies there. */
+export async function lockHolder(stageDir: string): Promise<LockOwner | null> {
+  const file = join(stageDir, LOCK);
+  const text = await readIfThere(file);
+  const owner = text === undefined ? undefined : parseOwner(text);
+  return owner && isHeld(owner, await silenceOf(file)) ? owner : null;
 }
 
 /** Creates the lock unless there is one. The text is short enough to be written in one piece. */
