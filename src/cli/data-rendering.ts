@@ -1,7 +1,8 @@
 /** What `ground data` renders records with: the tasks of a recipe's stage, or the tiny recipe's tokenizer and every task. */
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
-import type { Rendering } from '../data/validation/samples.ts';
+import { type Command, Option } from 'commander';
+import type { Rendering } from '../data/rendering.ts';
+import { TASK_NAMES } from '../data/tasks/names.ts';
 import { GroundError } from '../errors.ts';
 import { DEFAULT_RECIPE, findRecipeDir, wholeNumber } from './options.ts';
 
@@ -29,6 +30,12 @@ export function withRendering(command: Command): Command {
     .option('--tokenizer <file>', 'render with this tokenizer.json, without a recipe');
 }
 
+/** `--task`. */
+export function taskOption(): Option {
+  const tasks = TASK_NAMES.filter(task => task !== 'contrastive');
+  return new Option('--task <name>', 'show what this task makes of the rows').choices(tasks);
+}
+
 /**
  * The model and the stage that the flags name, `data` those of its sources that read `dir`, or all where none does. Without a
  * recipe: every task, and no limit of length. Throws `usage` and `config`.
@@ -51,7 +58,6 @@ export async function renderingOf(dir: string, flags: RenderingFlags): Promise<R
     const own = recipe.stage.data.filter(({ dataset }) => resolve(dataset) === resolve(dir));
     return own.length === 0 ? recipe : { ...recipe, stage: { ...recipe.stage, data: own } };
   }
-  const { TASK_NAMES } = await import('../data/tasks/names.ts');
   const tokenizer = flags.tokenizer === undefined ? recipe.model.tokenizer : resolve(flags.tokenizer);
   return {
     model: { ...recipe.model, tokenizer, max_length: Number.POSITIVE_INFINITY },

@@ -1,12 +1,14 @@
-/** A contact sheet: records with their masks, boxes, phrases and captions drawn, to see whether they are true. */
+/** A contact sheet: records with their masks, boxes, phrases and conversations drawn, to see whether they are true. */
 import sharp from 'sharp';
 import { GroundError, messageOf } from '../errors.ts';
 import { Random } from '../random.ts';
 import { Canvas, type Rgb } from './canvas.ts';
 import type { Dataset } from './dataset.ts';
-import { GLYPH_ADVANCE, LINE_HEIGHT, wrapText } from './pixel-font.ts';
-import type { ImageRecord } from './record.ts';
-import { decodeMask } from './rle.ts';
+import { LINE_HEIGHT } from './pixel-font.ts';
+import { firstLines, type Ink, type Line, linesOf, writeLines } from './preview/lines.ts';
+import { drawConversation, drawImage, drawObjects, pictureSize } from './preview/picture.ts';
+import { partsOf, type Transcriber, type Transcript } from './preview/transcript.ts';
+import { type ImageRecord, isTextAlone } from './record.ts';
 
 export interface PreviewOptions {
   /** Records shown; 12 by default. */
@@ -17,31 +19,87 @@ export interface PreviewOptions {
   readonly side?: number;
   /** Draws rows at random with this seed; the first rows without it. */
   readonly seed?: number;
+  /** These rows, instead of `count` of them. */
+  readonly rows?: readonly number[];
+  /** Shows what a task makes of records, and draws its boxes and regions. */
+  readonly transcriber?: Transcriber;
+  /** Whether objects are drawn where there is a conversation; true by default. */
+  readonly objects?: boolean;
 }
 
 const DEFAULTS = { count: 12, columns: 4, side: 320 };
+/** Pixels of the largest sheet; each takes three bytes. */
+const MOST_PIXELS = 2 ** 26;
 const PADDING = 8;
-/** Lines of captions below a picture. */
-const CAPTION_LINES = 7;
-const VEIL = 0.4;
+/** Lines below a picture, and of a text alone. */
+const MOST_LINES = 24;
+const MOST_TEXT_LINES = 60;
 const PAPER: Rgb = [250, 250, 248];
 const INK: Rgb = [30, 30, 30];
 const FAINT: Rgb = [120, 120, 120];
-const WHITE: Rgb = [255, 255, 255];
-const COLOURS: readonly Rgb[] = [
-  [229, 56, 59],
-  [34, 116, 229],
-  [24, 165, 88],
-  [214, 132, 4],
-  [155, 63, 209],
-  [15, 150, 165],
-  [214, 73, 134],
-  [122, 92, 46],
-];
+/** What is trained on. */
+const TRAINED: Rgb = [10, 130, 50];
 
-/** The sheet as a PNG. Throws `usage` on options out of range, `data` where a record cannot be drawn. */
+/** What goes below a picture, or stands alone. */
+interface Cell {
+  readonly row: number;
+  readonly lines: readonly Line[];
+  /** Of the picture; 0 for text alone. */
+  readonly pictureHeight: number;
+  readonly transcript: Transcript | null;
+}
+
+/**
+ * The sheet as a PNG. Rows are as high as what is in them. Throws `usage` on options out of range and on sheets too large,
+ * `data` where a record cannot be drawn, with its place.
+ */
 export async function previewDataset(dataset: Dataset, options: PreviewOptions = {}): Promise<Uint8Array> {
-  const { count, columns, side, seed } = { ...DEFAULTS, ...options };
+  const { columns, side } = { ...DEFAULTS, ...options };
+  const rows = rowsShown(dataset, options);
+  const cells: Cell[] = [];
+  for (const row of rows) {
+    cells.push(await atRow(dataset, row, async () => cellOf(await dataset.read(row), row, side, options)));
+  }
+  const across = Math.min(columns, cells.length);
+  const bands = Array.from({ length: Math.ceil(cells.length / across) }, (_, band) =>
+    cells.slice(band * across, (band + 1) * across),
+  );
+  const heights = bands.map(band => Math.max(...band.map(heightOf)));
+  const size = {
+    width: across * (side + PADDING) + PADDING,
+    height: heights.reduce((sum, height) => sum + height, PADDING),
+  };
+  if (size.width * size.height > MOST_PIXELS) {
+    throw new GroundError('usage', `the sheet would have ${size.width} x ${size.height} pixels`, {
+      hint: `at most ${MOST_PIXELS} in all: show fewer rows, or make --side smaller`,
+    });
+  }
+  const canvas = new Canvas(size, PAPER);
+  let top = PADDING;
+  for (const [band, inBand] of bands.entries()) {
+    for (const [column, cell] of inBand.entries()) {
+      const frame = { left: PADDING + column * (side + PADDING), top, side };
+      await atRow(dataset, cell.row, async () => {
+        const record = await dataset.read(cell.row);
+        if (!isTextAlone(record)) {
+          await drawImage(canvas, record, frame);
+          if (!cell.transcript || options.objects !== false) drawObjects(canvas, record, frame);
+          if (cell.transcript) drawConversation(canvas, record, cell.transcript.conversation, frame);
+        }
+        const gap = cell.pictureHeight > 0 ? PADDING : 0;
+        writeLines(canvas, cell.lines, frame.left, top + cell.pictureHeight + gap);
+      });
+    }
+    top += heights[band] ?? 0;
+  }
+  const { width, height, data } = canvas;
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+}
+
+function rowsShown(dataset: Dataset, options: PreviewOptions): readonly number[] {
+  const { count, columns, side } = { ...DEFAULTS, ...options };
   for (const [name, value] of Object.entries({ count, columns, side })) {
     if (!Number.isInteger(value) || value < 1 || value > 4096) {
       throw new GroundError('usage', `preview ${name} is ${value}, not a whole number from 1 to 4096`);
@@ -52,76 +110,49 @@ export async function previewDataset(dataset: Dataset, options: PreviewOptions =
       hint: 'build the dataset again',
     });
   }
-  const rows = chooseRows(dataset.rows, count, seed);
-  const cell = { width: side + PADDING, height: side + PADDING + CAPTION_LINES * LINE_HEIGHT + PADDING };
-  const across = Math.min(columns, Math.max(1, rows.length));
-  const down = Math.max(1, Math.ceil(rows.length / across));
-  const canvas = new Canvas(
-    { width: across * cell.width + PADDING, height: down * cell.height + PADDING },
-    PAPER,
-  );
-  for (const [i, row] of rows.entries()) {
-    const left = PADDING + (i % across) * cell.width;
-    const top = PADDING + Math.floor(i / across) * cell.height;
-    const record = await dataset.read(row);
-    await drawRecord(canvas, record, left, top, side).catch(cause => {
-      const place = dataset.placeOf(row);
-      throw new GroundError('data', `${place.shard} row ${place.row} cannot be drawn: ${messageOf(cause)}`, {
-        hint: '`ground data validate` lists all such rows',
-        cause,
-      });
+  const unknown = options.rows?.find(row => row >= dataset.rows);
+  if (unknown !== undefined) {
+    throw new GroundError('usage', `there is no row ${unknown} in ${dataset.dir}`, {
+      hint: `its rows are 0 to ${dataset.rows - 1}`,
     });
   }
-  const { width, height, data } = canvas;
-  return sharp(data, { raw: { width, height, channels: 3 } })
-    .png()
-    .toBuffer();
+  return options.rows ?? chooseRows(dataset.rows, count, options.seed);
 }
 
 function chooseRows(rows: number, count: number, seed: number | undefined): number[] {
-  const all = Array.from({ length: rows }, (_, row) => row);
+  const all = Array.from({ length: seed === undefined ? Math.min(rows, count) : rows }, (_, row) => row);
   const chosen = seed === undefined ? all : new Random(seed, 'preview').shuffle(all);
   return chosen.slice(0, count).sort((a, b) => a - b);
 }
 
-async function drawRecord(
-  canvas: Canvas,
-  record: ImageRecord,
-  left: number,
-  top: number,
-  side: number,
-): Promise<void> {
-  const scale = side / Math.max(record.width, record.height);
-  const size = {
-    width: Math.max(1, Math.round(record.width * scale)),
-    height: Math.max(1, Math.round(record.height * scale)),
-  };
-  const pixels = await sharp(record.image)
-    .flatten({ background: '#fff' })
-    .toColourspace('srgb')
-    .resize(size.width, size.height, { fit: 'fill', kernel: scale > 1 ? 'nearest' : 'lanczos3' })
-    .raw()
-    .toBuffer();
-  canvas.paste(pixels, size, left, top);
-  const placement = { left, top, scale };
-  const colourOf = (i: number) => COLOURS[i % COLOURS.length] as Rgb;
-  record.objects.forEach(({ mask }, i) => {
-    if (mask) canvas.veil(decodeMask(mask), placement, colourOf(i), VEIL);
-  });
-  record.objects.forEach(({ box }, i) => {
-    canvas.outline(box, placement, 2, colourOf(i));
-  });
-  record.objects.forEach(({ box, phrase, crowd }, i) => {
-    const text = crowd ? `${phrase} (crowd)` : phrase;
-    const room = left + size.width - text.length * GLYPH_ADVANCE;
-    const x = Math.max(left + 1, Math.min(room, Math.round(left + box.x1 * scale) + 2));
-    canvas.text(text, x, Math.round(top + box.y1 * scale) + 2, WHITE, colourOf(i));
-  });
-  const lines = wrapText(record.id, side).map(line => [line, FAINT] as const);
-  for (const caption of record.captions) {
-    lines.push(...wrapText(`- ${caption}`, side).map(line => [line, INK] as const));
-  }
-  for (const [i, [line, colour]] of lines.slice(0, CAPTION_LINES).entries()) {
-    canvas.text(line, left, top + side + PADDING + i * LINE_HEIGHT, colour);
+function cellOf(record: ImageRecord, row: number, side: number, { transcriber }: PreviewOptions): Cell {
+  const transcript = transcriber?.transcribe(record, row) ?? null;
+  const inks: Ink[] = [{ text: `${row} ${record.id}\n`, colour: FAINT }];
+  if (transcript) inks.push(...inksOf(transcript));
+  else inks.push({ text: record.captions.map(caption => `- ${caption}`).join('\n'), colour: INK });
+  const alone = isTextAlone(record);
+  const lines = firstLines(linesOf(inks, side), alone ? MOST_TEXT_LINES : MOST_LINES, FAINT);
+  return { row, lines, transcript, pictureHeight: alone ? 0 : pictureSize(record, side).height };
+}
+
+function inksOf({ task, tokens }: Transcript): Ink[] {
+  const parts = partsOf(tokens).map(({ text, trained }) => ({ text, colour: trained ? TRAINED : FAINT }));
+  return [{ text: `${task}\n`, colour: INK }, ...parts];
+}
+
+function heightOf({ pictureHeight, lines }: Cell): number {
+  return pictureHeight + PADDING + lines.length * LINE_HEIGHT + PADDING;
+}
+
+/** What `work` gives; an error names the row. */
+async function atRow<T>(dataset: Dataset, row: number, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const { shard, row: inShard } = dataset.placeOf(row);
+    throw new GroundError('data', `${shard} row ${inShard} cannot be drawn: ${messageOf(cause)}`, {
+      hint: '`ground data validate` lists all such rows',
+      cause,
+    });
   }
 }

@@ -6,6 +6,7 @@ import { inOrder } from './in-order.ts';
 import { Lru } from './lru.ts';
 import { MANIFEST_FILE, type Manifest, readManifest } from './manifest.ts';
 import { type ImageRecord, isTextAlone } from './record.ts';
+import type { Rendering } from './rendering.ts';
 import { EvaluationImages } from './validation/against.ts';
 import { errorsOf, odditiesOf } from './validation/annotations.ts';
 import { checkImage } from './validation/images.ts';
@@ -16,12 +17,12 @@ import {
   ProblemLog,
   severityOf,
 } from './validation/problem.ts';
-import { type Rendering, SampleStatistics, type TaskReport } from './validation/samples.ts';
+import { SampleStatistics, type TaskReport } from './validation/samples.ts';
 import { FirstRows, LookAlikes, looksAlike } from './validation/twins.ts';
 import { shardProblem } from './verify.ts';
 
 export type { Problem } from './validation/problem.ts';
-export type { Rendering, TaskReport } from './validation/samples.ts';
+export type { TaskReport } from './validation/samples.ts';
 
 export interface ValidateOptions {
   /** What to render the records with; they are not rendered where absent. */

@@ -1,21 +1,14 @@
 /** What the records of a dataset become when they are trained on: how much of it is trained, and how long it is. */
 import { messageOf } from '../../errors.ts';
-import type { ModelConfig } from '../../models/config.ts';
-import { type Candidates, type LoaderStage, openCandidates } from '../candidates.ts';
+import type { Candidates } from '../candidates.ts';
 import type { Dataset } from '../dataset.ts';
 import type { Annotations } from '../record.ts';
 import { trainedTokens } from '../render.ts';
+import { openTasks, type Rendering } from '../rendering.ts';
 import { renderFitting, renderOf, sequenceLength } from '../sample.ts';
 import { type Spread, Tally } from '../tally.ts';
 import type { TaskName } from '../tasks/names.ts';
 import type { Finding } from './problem.ts';
-
-/** What records are rendered with: a stage, of whose `data` the tasks are taken, and its model. */
-export interface Rendering {
-  /** Infinity as `max_length` refuses nothing. */
-  readonly model: ModelConfig;
-  readonly stage: LoaderStage;
-}
 
 export interface TaskReport {
   readonly task: TaskName;
@@ -49,18 +42,11 @@ export class SampleStatistics {
   readonly #candidates: Candidates;
   readonly #counts: readonly Counts[];
 
-  /** Reads the first rows of the dataset, which some tasks draw labels from. Throws `tokenizer`, and `data` on no rows. */
-  static async open(dataset: Dataset, { model, stage }: Rendering): Promise<SampleStatistics> {
-    const tasks = [...new Set(stage.data.map(source => source.task))].filter(task => task !== 'contrastive');
-    const data = tasks.map(task => ({
-      ...(stage.data.find(source => source.task === task) ?? { weight: 1 }),
-      task,
-      dataset: dataset.dir,
-    }));
-    const own: LoaderStage = { ...stage, data, on_bad_sample: 'skip' };
-    const { rows, read, placeOf } = dataset;
-    const source = { rows, read: read.bind(dataset), placeOf: placeOf.bind(dataset) };
-    return new SampleStatistics(await openCandidates({ model, stage: own }, async () => source));
+  /** Throws as `openTasks`. */
+  static async open(dataset: Dataset, rendering: Rendering): Promise<SampleStatistics> {
+    const tasks = new Set(rendering.stage.data.map(source => source.task));
+    tasks.delete('contrastive');
+    return new SampleStatistics(await openTasks(dataset, rendering, [...tasks]));
   }
 
   private constructor(candidates: Candidates) {
