@@ -17,7 +17,7 @@ export type { LoaderPosition, LoaderStage } from './producer.ts';
 export interface LoaderOptions extends ProducerOptions {
   /** Worker threads (1 where compiled); 0: in process. The batches are the same to the bit. */
   readonly workers?: number;
-  /** Steps prepared ahead (two a worker). */
+  /** Steps prepared ahead; by default two a worker, and up to 16 where they are small: 64 MiB in all. */
   readonly prefetch?: number;
   /** Opens a dataset; in process only. `openDataset` where absent. */
   readonly open?: (dataset: string) => Promise<RecordSource>;
@@ -51,7 +51,7 @@ export interface Loader {
  * at fault, before a step.
  */
 export async function openLoader(options: LoaderOptions): Promise<Loader> {
-  const { workers = COMPILED ? 1 : 0, prefetch = 2 * workers, open, ...producing } = options;
+  const { workers = COMPILED ? 1 : 0, prefetch, open, ...producing } = options;
   if (!open) {
     for (const dataset of new Set(options.stage.data.map(source => source.dataset))) {
       await verifySmallDataset(dataset);
@@ -60,7 +60,7 @@ export async function openLoader(options: LoaderOptions): Promise<Loader> {
   if (workers === 0) return inProcess(producing, open ?? openDataset);
   if (open)
     throw new GroundError('usage', 'a worker opens datasets itself', { hint: 'use workers: 0 with `open`' });
-  return openPool(producing, workers, Math.max(prefetch, 1));
+  return openPool(producing, workers, prefetch);
 }
 
 async function inProcess(

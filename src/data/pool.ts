@@ -54,20 +54,26 @@ export type WorkerMessage =
 
 type Arrived = Extract<WorkerMessage, { kind: 'step' }> | GroundError;
 
+/** Steps under way where nothing else is said: two a worker, more where they are small. */
+const STEPS_A_WORKER = 2;
+const MOST_STEPS = 16;
+const AHEAD_BYTES = 64 * 2 ** 20;
+
 /** Starts `workers` threads that keep `prefetch` steps under way. Throws what opening the datasets throws. */
 export async function openPool(
   producing: ProducerOptions,
   workers: number,
-  prefetch: number,
+  prefetch?: number,
 ): Promise<Loader> {
-  const pool = new Pool(producing, workers);
+  const least = Math.max(prefetch ?? workers * STEPS_A_WORKER, 1);
+  const pool = new Pool(producing, workers, prefetch === undefined ? MOST_STEPS - least : 0);
   try {
     await pool.opened();
   } catch (thrown) {
     await pool.close();
     throw thrown;
   }
-  pool.ask(prefetch);
+  pool.ask(least);
   return pool;
 }
 
@@ -77,13 +83,16 @@ class Pool implements Loader {
   /** Steps and errors of steps, by index. */
   readonly #arrived = new Map<number, Arrived>();
   #ready = 0;
+  /** Steps that may be asked for beyond the first ones, once the size of a step is known. */
+  #spare: number;
   #next = 0;
   #recycled = 0;
   /** What ended the pool. */
   #failure: Error | null = null;
   #wake: () => void = () => {};
 
-  constructor(producing: ProducerOptions, workers: number) {
+  constructor(producing: ProducerOptions, workers: number, spare: number) {
+    this.#spare = spare;
     this.#ledger = new Ledger(producing.stage, producing.position);
     const file = new URL(COMPILED ? './worker.js' : './worker.ts', import.meta.url);
     const channels = Array.from({ length: workers - 1 }, () => new MessageChannel());
@@ -141,6 +150,16 @@ class Pool implements Loader {
     await Promise.all(this.#workers.map(worker => worker.terminate()));
   }
 
+  /** The size of the first step says how many there is room for. */
+  #askMore(finished: readonly FinishedBatch[]): void {
+    if (this.#spare <= 0) return;
+    const buffers = buffersOf(finished.map(({ batch }) => batch));
+    const bytes = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const room = Math.floor(AHEAD_BYTES / Math.max(bytes, 1)) - (MOST_STEPS - this.#spare);
+    this.ask(Math.max(Math.min(this.#spare, room), 0));
+    this.#spare = 0;
+  }
+
   #queued(): number {
     let index = this.#next;
     while (this.#arrived.has(index)) index++;
@@ -150,8 +169,10 @@ class Pool implements Loader {
   #listen(worker: Worker): void {
     worker.on('message', (message: WorkerMessage) => {
       if (message.kind === 'ready') this.#ready++;
-      else if (message.kind === 'step') this.#arrived.set(message.index, message);
-      else {
+      else if (message.kind === 'step') {
+        this.#arrived.set(message.index, message);
+        this.#askMore(message.finished);
+      } else {
         const { index, code, hint } = message;
         const error = new GroundError(code, message.message, hint === undefined ? {} : { hint });
         if (index === undefined) this.#fail(error);
