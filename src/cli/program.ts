@@ -16,6 +16,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   data: () => import('./data.ts'),
   plan: () => import('./plan.ts'),
   train: () => import('./train.ts'),
+  runs: () => import('./runs.ts'),
+  report: () => import('./report.ts'),
   eval: () => import('./eval.ts'),
   predict: () => import('./predict.ts'),
   import: () => import('./import.ts'),

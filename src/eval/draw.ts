@@ -63,7 +63,7 @@ export function pngSize(png: Uint8Array): Size {
 
 /** The overlay alone: `size` in drawn pixels, boxes in image pixels times `scale`; an empty box is a dot. */
 export function boxesSvg(boxes: readonly DrawnBox[], size: Size, scale: number): string {
-  const line = Math.max(2, Math.round(Math.max(size.width, size.height) / 250));
+  const line = Math.max(2, Math.round(Math.max(size.width, size.height) / 128));
   const shapes = boxes.map(drawn => {
     const x1 = clamp(drawn.box.x1 * scale, size.width);
     const y1 = clamp(drawn.box.y1 * scale, size.height);

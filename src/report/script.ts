@@ -7,7 +7,7 @@ for (const plot of document.querySelectorAll('.plot')) {
   const series = JSON.parse(plot.querySelector('script').textContent);
   const { width, height } = svg.viewBox.baseVal;
   const make = (name, attributes, parent) => {
-    const element = document.createElementNS('http://www.w3.org/2000/svg', name);
+    const element = document.createElementNS(svg.namespaceURI, name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     return parent.appendChild(element);
   };

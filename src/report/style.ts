@@ -32,9 +32,9 @@ p { margin: 0; }
 .pill { font-size: 13px; font-weight: 600; letter-spacing: 0; padding: 3px 11px; border-radius: 99px; white-space: nowrap; }
 .finished, .hit, .right { color: var(--good); background: var(--good-wash); }
 .failed, .miss, .wrong { color: var(--bad); background: var(--bad-wash); }
-.interrupted, .unclear { color: var(--warn); background: var(--warn-wash); }
+.interrupted, .both, .neither { color: var(--warn); background: var(--warn-wash); }
 .running { color: var(--run); background: var(--run-wash); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; margin: 26px 0 16px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 26px 0 16px; }
 .tile, .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
 .tile { padding: 14px 16px; }
 .tile .label { color: var(--soft); font-size: 13px; }
@@ -91,7 +91,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .probe { background: var(--card); border: 1px solid var(--line); border-radius: 12px; overflow: hidden; display: flex; flex-direction: column; }
 .pictures { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 2px; background: var(--line); }
 .pictures figure { position: relative; background: var(--wash); display: grid; place-items: center; }
-.pictures img { display: block; width: 100%; height: 210px; object-fit: contain; }
+.pictures img { display: block; width: 100%; height: auto; max-height: 280px; object-fit: contain; }
 .pictures figcaption { position: absolute; left: 8px; bottom: 8px; margin: 0; padding: 1px 8px; border-radius: 99px; font-size: 11.5px; background: rgb(10 14 20 / 0.66); color: #fff; }
 .probe .text { padding: 12px 14px 14px; font-size: 13.5px; overflow-wrap: anywhere; }
 .probe .prompt { font-weight: 600; margin-bottom: 8px; }

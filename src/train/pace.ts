@@ -4,7 +4,7 @@ import type { StepResult } from './step.ts';
 
 /** Adds up what the steps between two lines of the log did. */
 export class Pace {
-  readonly #peakFlops: number;
+  #peakFlops: number;
   readonly #countdown: Countdown;
   #steps = 0;
   #samples = 0;
@@ -27,6 +27,8 @@ export class Pace {
   take(step: number, split: TimeSplit): StepSpeed {
     const training = Math.max(split.total - split.save - split.eval, 1e-9);
     const flops = this.#flops === null ? null : this.#flops / training;
+    // Faster than the peak: the peak was measured while something else was running.
+    this.#peakFlops = Math.max(this.#peakFlops, flops ?? 0);
     const speed = {
       steps: this.#steps,
       samples: this.#samples / training,
