@@ -11,7 +11,15 @@ export interface Difference {
 }
 
 /** Keys that change what is written down or looked at, and nothing that is learned. */
-const HARMLESS = ['name', 'log', 'checkpoint', 'eval', 'model.name', 'model.tokenizer'];
+const HARMLESS = [
+  'name',
+  'log',
+  'checkpoint',
+  'checkpoint_activations',
+  'eval',
+  'model.name',
+  'model.tokenizer',
+];
 
 /** Every value in which two recipes differ, in the order of their keys. */
 export function diffRecipes(before: Recipe, after: Recipe): Difference[] {

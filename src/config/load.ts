@@ -134,7 +134,7 @@ export function resolveRecipe(stageFile: ConfigFile, options: ResolveOptions): L
       origin(['model', 'tokenizer'])?.kind === 'flag' ? options.cwd : tokenizerDir(stageFile, base),
   });
   const recipe = recipeOfTree(resolved);
-  const complaints = [...checkOrigin(parsed.data), ...checkRules(recipe)];
+  const complaints = [...checkOrigin(parsed.data), ...checkRanks(parsed.data), ...checkRules(recipe)];
   if (options.expectedStage !== undefined && recipe.stage.stage !== options.expectedStage) {
     const message = `this is the file of stage ${options.expectedStage}, found ${recipe.stage.stage}`;
     complaints.push({ key: ['stage'], message });
@@ -154,6 +154,18 @@ function checkOrigin({ from, init_from: other }: RecipeTree): Complaint[] {
   if (from === undefined || other === undefined) return [];
   const message = 'says what `from` says already';
   return [{ key: ['init_from'], message, hint: 'give one of them', aboutKey: true }];
+}
+
+/** An adapter's rank is said once, under one of its two names. */
+function checkRanks({ lora = [] }: RecipeTree): Complaint[] {
+  return lora.flatMap(({ rank, r }, i): Complaint[] => {
+    if (rank === undefined && r === undefined) {
+      return [{ key: ['lora', i, 'rank'], message: 'missing; expected a whole number, 1 or more' }];
+    }
+    if (rank === undefined || r === undefined) return [];
+    const message = 'says what `rank` says already';
+    return [{ key: ['lora', i, 'r'], message, hint: 'give one of them', aboutKey: true }];
+  });
 }
 
 /** The model file that a stage file extends; undefined where it names none. */

@@ -13,13 +13,16 @@ import {
   sideIsMultipleOfPatches,
 } from './model-rules.ts';
 import {
+  adaptersAreAlone,
   copiesFit,
   groupsAreKnown,
   groupsDiffer,
   heldOutDataAsksQuestions,
+  modulesHaveBlocks,
   pretrainingIsDescribed,
   ratesMatchGroups,
   rowsArePackedOrSorted,
+  somethingTrains,
   startsFromEarlierStage,
   trainedModulesGetGradient,
   trainedViewsAreUsed,
@@ -46,6 +49,9 @@ const RULES: readonly Rule[] = [
   startsFromEarlierStage,
   heldOutDataAsksQuestions,
   rowsArePackedOrSorted,
+  somethingTrains,
+  adaptersAreAlone,
+  modulesHaveBlocks,
 ];
 
 /** What every rule has to say about a recipe. */

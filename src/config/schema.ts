@@ -20,6 +20,38 @@ const trainingSource = section({
   max_objects: whole(1).exactOptional().describe('Most objects listed in a turn, or contrasted (10).'),
 });
 
+const patterns = () =>
+  z.union([text(), z.array(text()).min(1)], { error: 'a regular expression, or a list of them' });
+
+const trainGroup = z.union(
+  [
+    text(),
+    section({
+      group: text().describe('Prefix of parameter names.'),
+      only: patterns().exactOptional().describe('Trains only names in which one of these is found.'),
+      except: patterns().exactOptional().describe('Leaves out names in which one of these is found.'),
+    }),
+  ],
+  { error: 'a parameter group, or {group, only, except}' },
+);
+
+const lora = section({
+  module: text().describe('Prefix of the linear layers’ names: llm, encoder.global, projector.'),
+  rank: whole(1)
+    .exactOptional()
+    .describe('Rank of the change; `r` is another name, one of them is required.'),
+  r: whole(1).exactOptional().describe('Another name of `rank`.'),
+  alpha: positive().exactOptional().describe('The change is scaled by alpha / rank (alpha: the rank).'),
+  dropout: numberIn(0, 0.99)
+    .exactOptional()
+    .describe("Share of the adapters' inputs that are dropped while training (0)."),
+  targets: patterns()
+    .exactOptional()
+    .describe(
+      'Which layers, by the end of their names from a dot on: q_proj, layers\\.[01]\\..*; all-linear is all but the output layer (all-linear).',
+    ),
+});
+
 const learningRates = z
   .union([positive(), z.record(z.string(), positive(), 'a map from group to learning rate')], {
     error: 'a number above 0, or a map from each group of `train` to one',
@@ -33,6 +65,9 @@ const optimizer = section({
     .describe("AdamW's averaging of the gradient and of its square."),
   eps: positive().default(1e-8).describe('Added to the denominator of the update.'),
   weight_decay: numberIn(0).default(0).describe('Decoupled decay, on matrices only (rank 2 and more).'),
+  no_decay: patterns()
+    .exactOptional()
+    .describe('Trained names that are not decayed although they are matrices: embed_tokens.'),
   clip_norm: numberIn(0).default(1).describe('Largest global gradient norm; 0 switches clipping off.'),
 }).prefault({});
 
@@ -86,9 +121,20 @@ export const stageSchema = section({
       'Another name of `from`, of which one is required: weights alone, never a place to go on from.',
     ),
   train: z
-    .array(text(), 'a list of parameter groups')
-    .min(1, 'at least one parameter group')
-    .describe('Parameter groups that train, as prefixes of parameter names; everything else is frozen.'),
+    .array(trainGroup, 'a list of parameter groups')
+    .describe(
+      'Parameter groups that train, as prefixes of parameter names, or {group, only, except} with patterns; everything else is frozen.',
+    ),
+  lora: z
+    .array(lora, 'a list of {module, rank, alpha, dropout, targets}')
+    .min(1, 'at least one {module, rank}')
+    .exactOptional()
+    .describe('Low-rank adapters that train on frozen linear layers (LoRA), beside what `train` names.'),
+  from_adapters: oneOf(['merge', 'keep'])
+    .exactOptional()
+    .describe(
+      'Adapters of the checkpoint that the stage starts from: merged into its weights (merge, the default), or trained on by an equal `lora` (keep).',
+    ),
   copy: z
     .array(
       section({
@@ -100,8 +146,28 @@ export const stageSchema = section({
     .default([])
     .describe('Groups that start this stage as a copy of another, {from: group, to: group}.'),
   lr: learningRates,
+  lr_decay: z
+    .record(z.string(), numberIn(0, 1), 'a map from module to a number from 0 to 1')
+    .exactOptional()
+    .describe(
+      'Layer-wise decay: {encoder.global: 0.8} gives each block 0.8 times the rate of the one above it, embeddings least.',
+    ),
   optimizer,
   schedule,
+  ema: section({
+    decay: numberIn(0, 1).describe('Share of the old average that stays with each step: 0.999.'),
+    warmup: flag()
+      .exactOptional()
+      .describe('Begins with a shorter memory, min(decay, (1 + n) / (10 + n)) at step n (true).'),
+  })
+    .exactOptional()
+    .describe('A running average of what trains; it is what is scored, exported and started from.'),
+  checkpoint_activations: z
+    .array(text(), 'a list of modules')
+    .exactOptional()
+    .describe(
+      'Modules whose blocks are computed again for the backward pass instead of being kept in memory: llm, encoder.global.',
+    ),
   views: oneOf(['global', 'global+local'])
     .default('global+local')
     .describe('Which views the model gets: the low-resolution image, or the tiles as well.'),
@@ -164,6 +230,16 @@ export type RecipeTree = z.output<typeof recipeSchema>;
 
 /** The tree as the program knows it. */
 export function recipeOfTree(tree: RecipeTree): Recipe {
-  const { model, stage, name, from, init_from, ...rest } = tree;
-  return { model, stage: { stage, name, from: init_from ?? from ?? null, ...rest } };
+  const { model, stage, name, from, init_from, lora, ...rest } = tree;
+  const adapters = lora?.map(({ r, rank, ...entry }) => ({ ...entry, rank: rank ?? r ?? 0 }));
+  return {
+    model,
+    stage: {
+      stage,
+      name,
+      from: init_from ?? from ?? null,
+      ...rest,
+      ...(adapters === undefined ? {} : { lora: adapters }),
+    },
+  };
 }

@@ -1,5 +1,8 @@
 import { type TaskName, TEXT_TASKS } from '../data/tasks/names.ts';
 import { parseFrom } from '../train/from.ts';
+import { groupOf, trainedGroups } from '../train/groups.ts';
+import { lies } from '../train/patterns.ts';
+import type { StageRecipe } from '../train/recipe.ts';
 import type { Rule } from './issues.ts';
 
 /** Modules that a parameter name can begin with, and their parts where they have any. */
@@ -22,10 +25,24 @@ const REGION_TASKS: readonly TaskName[] = [
   'conversation',
 ];
 
+/** The groups of `train`, each with the key that names it. */
+function groupEntries({ train }: StageRecipe): { group: string; key: (string | number)[] }[] {
+  return train.map((entry, i) => ({
+    group: groupOf(entry),
+    key: typeof entry === 'string' ? ['train', i] : ['train', i, 'group'],
+  }));
+}
+
 /** Groups must be able to match a parameter; whether they do is known when the model is built. */
 export const groupsAreKnown: Rule = ({ stage }) => {
   const groups = [
-    ...stage.train.map((group, i) => ({ group, key: ['train', i] })),
+    ...groupEntries(stage),
+    ...(stage.lora ?? []).map(({ module }, i) => ({ group: module, key: ['lora', i, 'module'] })),
+    ...Object.keys(stage.lr_decay ?? {}).map(group => ({ group, key: ['lr_decay', group] })),
+    ...(stage.checkpoint_activations ?? []).map((group, i) => ({
+      group,
+      key: ['checkpoint_activations', i],
+    })),
     ...stage.copy.flatMap(({ from, to }, i) => [
       { group: from, key: ['copy', i, 'from'] },
       { group: to, key: ['copy', i, 'to'] },
@@ -46,20 +63,21 @@ export const groupsAreKnown: Rule = ({ stage }) => {
 
 /** A group named twice would be two answers to one question. */
 export const groupsDiffer: Rule = ({ stage }) =>
-  stage.train.flatMap((group, i) =>
-    stage.train.indexOf(group) === i ? [] : [{ key: ['train', i], message: `${group} is listed twice` }],
+  groupEntries(stage).flatMap(({ group, key }, i, all) =>
+    all.findIndex(other => other.group === group) === i ? [] : [{ key, message: `${group} is listed twice` }],
   );
 
 /** A map of rates names exactly the groups that train. */
 export const ratesMatchGroups: Rule = ({ stage }) => {
   if (typeof stage.lr === 'number') return [];
   const named = Object.keys(stage.lr);
-  const strangers = named.filter(group => !stage.train.includes(group));
-  const forgotten = stage.train.filter(group => !named.includes(group));
+  const groups = trainedGroups(stage);
+  const strangers = named.filter(group => !groups.includes(group));
+  const forgotten = groups.filter(group => !named.includes(group));
   return [
     ...strangers.map(group => ({
       key: ['lr', group],
-      message: `${group} is not in train: ${stage.train.join(', ')}`,
+      message: `${group} is not in train: ${groups.join(', ')}`,
       aboutKey: true,
     })),
     ...forgotten.map(group => ({
@@ -86,11 +104,11 @@ export const copiesFit: Rule = ({ model, stage }) =>
 export const trainedViewsAreUsed: Rule = ({ stage }) =>
   stage.views === 'global+local'
     ? []
-    : stage.train.flatMap((group, i) =>
+    : groupEntries(stage).flatMap(({ group, key }) =>
         /^(projector|encoder)\.local(\.|$)/.test(group)
           ? [
               {
-                key: ['train', i],
+                key,
                 message: `${group} gets no input: views is global`,
                 hint: 'set views: global+local, or do not train it',
               },
@@ -103,9 +121,9 @@ export const pretrainingIsDescribed: Rule = ({ model, stage }) => {
   if (model.pretraining) return [];
   const hint = 'add model.pretraining with a text_encoder and a projection_dim';
   return [
-    ...stage.train.flatMap((group, i) =>
+    ...groupEntries(stage).flatMap(({ group, key }) =>
       /^(text_encoder|contrastive)(\.|$)/.test(group)
-        ? [{ key: ['train', i], message: `the model has no ${group}`, hint }]
+        ? [{ key, message: `the model has no ${group}`, hint }]
         : [],
     ),
     ...stage.data.flatMap((source, i) =>
@@ -141,11 +159,11 @@ export const trainedModulesGetGradient: Rule = ({ stage }) => {
       met: REGION_TASKS.some(task => tasks.has(task)),
     },
   ];
-  return stage.train.flatMap((group, i) =>
+  return groupEntries(stage).flatMap(({ group, key }) =>
     needs
       .filter(({ module, met }) => !met && module.test(group))
       .map(({ tasks }) => ({
-        key: ['train', i],
+        key,
         message: `${group} gets no gradient from the tasks in data`,
         hint: `it learns from ${tasks}`,
       })),
@@ -178,3 +196,43 @@ export const rowsArePackedOrSorted: Rule = ({ stage }) =>
         },
       ]
     : [];
+
+/** A stage must learn something: in modules, or in adapters beside them. */
+export const somethingTrains: Rule = ({ stage }) =>
+  trainedGroups(stage).length > 0
+    ? []
+    : [{ key: ['train'], message: 'expected at least one parameter group, found an empty list' }];
+
+/** An adapter stands for training its module. Whether patterns keep the two apart is known when the model is built. */
+export const adaptersAreAlone: Rule = ({ stage }) =>
+  (stage.lora ?? []).flatMap(({ module }, i) => {
+    const whole = stage.train.find(entry => typeof entry === 'string' && lies(module, entry));
+    return whole === undefined
+      ? []
+      : [
+          {
+            key: ['lora', i, 'module'],
+            message: `${module} trains as a whole: ${groupOf(whole)} is in train`,
+            hint: 'drop it from `train` or from `lora`',
+          },
+        ];
+  });
+
+/** Modules that are made of blocks, which rates can fall along and which can be computed again. */
+const BLOCK_MODULES = ['encoder', 'encoder.global', 'encoder.local', 'llm', 'text_encoder'];
+
+/** Rates fall from block to block, and blocks are what is computed again. */
+export const modulesHaveBlocks: Rule = ({ stage }) => {
+  const named = [
+    ...Object.keys(stage.lr_decay ?? {}).map(module => ({ module, key: ['lr_decay', module] })),
+    ...(stage.checkpoint_activations ?? []).map((module, i) => ({
+      module,
+      key: ['checkpoint_activations', i],
+    })),
+  ];
+  return named.flatMap(({ module, key }) =>
+    BLOCK_MODULES.includes(module) || MODULES[module.split('.')[0] ?? ''] === undefined
+      ? []
+      : [{ key, message: `${module} is not made of blocks`, hint: `these are: ${BLOCK_MODULES.join(', ')}` }],
+  );
+};

@@ -1,4 +1,4 @@
-import type { Binding, TensorMetadata } from './native/binding.ts';
+import type { Binding, OpAttribute, TensorMetadata } from './native/binding.ts';
 import * as tf from './tf.ts';
 
 /** What the recorder of compiled steps uses of tfjs's Node backend. */
@@ -8,6 +8,7 @@ export interface BackendAccess {
   /** The binding's numbers of tensors; writes values that tfjs has kept back until now. */
   getInputTensorIds(tensors: readonly tf.Tensor[]): number[];
   createOutputTensor(metadata: TensorMetadata): tf.Tensor;
+  executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.TensorInfo[]): tf.Tensor;
 }
 
 /** The libtensorflow backend, or undefined where another engine runs. */

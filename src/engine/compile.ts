@@ -147,10 +147,11 @@ function record(
 /** Forwards calls to a binding of shapes and keeps a graph node of each. */
 class Recorder {
   /** What stands in for the binding's own methods. */
-  readonly calls: Pick<Binding, 'createTensor' | 'executeOp' | 'tensorDataSync'> = {
+  readonly calls: Required<Pick<Binding, 'createTensor' | 'executeOp' | 'tensorDataSync' | 'after'>> = {
     createTensor: (shape, dtype, values) => this.#createTensor(shape, dtype, values),
     executeOp: (op, attributes, inputIds, outputs) => this.#executeOp(op, attributes, inputIds, outputs),
     tensorDataSync: id => this.#tensorDataSync(id),
+    after: (id, dependency) => this.#after(id, dependency),
   };
   readonly nodes: GraphNode[] = [];
   readonly inputNodes: string[] = [];
@@ -191,6 +192,16 @@ class Recorder {
     for (const [i, metadata] of made.entries()) {
       this.#sourceOf.set(metadata.id, i === 0 ? name : `${name}:${i}`);
     }
+    return made;
+  }
+
+  /** Nodes that differ in what they wait for are not merged by TensorFlow, nor is what is computed from them. */
+  #after(id: number, dependency: number): TensorMetadata {
+    const sources = [this.#source(id), `^${this.#source(dependency).split(':')[0]}`];
+    const { dtype, shape } = this.#binding.tensor(id);
+    const made = this.#binding.declare(shape, dtype);
+    const name = this.#add('Identity', sources, { T: { kind: 'type', value: dtype } }, [made]);
+    this.#sourceOf.set(made.id, name);
     return made;
   }
 

@@ -2,12 +2,7 @@ import type { BackendAccess } from './backend.ts';
 import type { Binding, OpAttribute } from './native/binding.ts';
 import * as tf from './tf.ts';
 
-/** What a kernel function is called with, as far as the kernels below use it. */
-interface NodeBackend extends BackendAccess {
-  executeSingleOutput(op: string, attributes: OpAttribute[], inputs: tf.TensorInfo[]): tf.Tensor;
-}
-
-type Kernel = (inputs: tf.NamedTensorInfoMap, backend: NodeBackend, attrs: tf.NamedAttrMap) => tf.Tensor;
+type Kernel = (inputs: tf.NamedTensorInfoMap, backend: BackendAccess, attrs: tf.NamedAttrMap) => tf.Tensor;
 
 /** Puts our own kernels in the place of those of tfjs that lose time on libtensorflow. */
 export function replaceSlowKernels(): void {
@@ -22,7 +17,7 @@ function replace(kernelName: string, kernel: Kernel): void {
     backendName: 'tensorflow',
     // tfjs types the backend and the attributes of every kernel as unknown.
     kernelFunc: ({ inputs, backend, attrs }) =>
-      kernel(inputs, backend as NodeBackend, attrs as unknown as tf.NamedAttrMap),
+      kernel(inputs, backend as BackendAccess, attrs as unknown as tf.NamedAttrMap),
   });
 }
 

@@ -3,6 +3,7 @@ import { normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import type { Scope } from '../nn/parameter.ts';
+import { throughBlock } from '../nn/recompute.ts';
 import { SelfAttention } from '../nn/self-attention.ts';
 import type { Activation } from './config.ts';
 
@@ -18,6 +19,7 @@ export interface ClipBlockConfig {
 
 /** One pre-norm transformer block of CLIP, the same in both towers (Hugging Face `CLIPEncoderLayer`). */
 export class ClipBlock {
+  readonly #scope: Scope;
   readonly #norm1: LayerNorm;
   readonly #attention: SelfAttention;
   readonly #norm2: LayerNorm;
@@ -28,6 +30,7 @@ export class ClipBlock {
   constructor(scope: Scope, config: ClipBlockConfig) {
     const { hidden_size: width, intermediate_size: inner, layer_norm_eps: eps } = config;
     const residual = normal(width ** -0.5 * (2 * config.num_hidden_layers) ** -0.5);
+    this.#scope = scope;
     this.#activation = config.hidden_act;
     this.#norm1 = new LayerNorm(scope.at('layer_norm1'), width, eps);
     this.#attention = new SelfAttention(scope.at('self_attn'), {
@@ -46,6 +49,12 @@ export class ClipBlock {
 
   /** [batch · length, width] -> the same. */
   apply(x: tf.Tensor2D, batch: number, bias: tf.Tensor4D | null): tf.Tensor2D {
+    return throughBlock(this.#scope, x, bias === null ? [] : [bias], (input, [mask = null]) =>
+      this.#compute(input, batch, mask as tf.Tensor4D | null),
+    );
+  }
+
+  #compute(x: tf.Tensor2D, batch: number, bias: tf.Tensor4D | null): tf.Tensor2D {
     return tf.tidy(() => {
       const mixed = tf.add<tf.Tensor2D>(x, this.#attention.apply(this.#norm1.apply(x), { batch, bias }).out);
       const inner = this.#fc1.applyActivated(this.#norm2.apply(mixed), this.#activation);

@@ -5,6 +5,7 @@ import { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import type { Parameter, Scope } from '../nn/parameter.ts';
 import { cutPatches } from '../nn/patches.ts';
+import { throughBlock } from '../nn/recompute.ts';
 import { SelfAttention } from '../nn/self-attention.ts';
 import type { Dinov2Config } from './config.ts';
 import { gridOf, positionsFor, withLeading, withoutLeading } from './visual-tokens.ts';
@@ -36,6 +37,7 @@ class Dinov2Mlp {
 
 /** One pre-norm block with layer scale (Hugging Face `Dinov2Layer`). */
 class Dinov2Block {
+  readonly #scope: Scope;
   readonly #norm1: LayerNorm;
   readonly #attention: SelfAttention;
   readonly #scale1: Parameter;
@@ -46,6 +48,7 @@ class Dinov2Block {
   constructor(scope: Scope, config: Dinov2Config) {
     const { hidden_size: width, layer_norm_eps: eps } = config;
     const start = normal(width ** -0.5);
+    this.#scope = scope;
     this.#norm1 = new LayerNorm(scope.at('norm1'), width, eps);
     this.#attention = new SelfAttention(scope.at('attention'), {
       width,
@@ -68,6 +71,10 @@ class Dinov2Block {
   }
 
   apply(x: tf.Tensor2D, batch: number): tf.Tensor2D {
+    return throughBlock(this.#scope, x, [], input => this.#compute(input, batch));
+  }
+
+  #compute(x: tf.Tensor2D, batch: number): tf.Tensor2D {
     return tf.tidy(() => {
       const attended = this.#attention.apply(this.#norm1.apply(x), { batch, bias: null }).out;
       const mixed = tf.add<tf.Tensor2D>(x, tf.mul(attended, this.#scale1.value));

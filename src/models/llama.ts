@@ -10,6 +10,7 @@ import { Linear } from '../nn/linear.ts';
 import { nativeLinearCrossEntropy } from '../nn/native.ts';
 import { RmsNorm } from '../nn/norm.ts';
 import type { Parameter, Scope } from '../nn/parameter.ts';
+import { throughBlock } from '../nn/recompute.ts';
 import { type RotaryTables, rotaryAt, rotaryTables } from '../nn/rotary.ts';
 import { type FixedSlots, type KeysAndValues, SelfAttention } from '../nn/self-attention.ts';
 import type { LlamaConfig } from './config.ts';
@@ -27,6 +28,7 @@ export interface DecoderContext {
 
 /** One decoder block (Hugging Face `LlamaDecoderLayer`). */
 class LlamaBlock {
+  readonly #scope: Scope;
   readonly #inputNorm: RmsNorm;
   readonly #attention: SelfAttention;
   readonly #postNorm: RmsNorm;
@@ -38,6 +40,7 @@ class LlamaBlock {
   constructor(scope: Scope, config: LlamaConfig) {
     const { hidden_size: width, intermediate_size: inner, rms_norm_eps: eps } = config;
     const depth = (2 * config.num_hidden_layers) ** -0.5;
+    this.#scope = scope;
     this.#config = config;
     this.#inputNorm = new RmsNorm(scope.at('input_layernorm'), width, eps);
     this.#attention = new SelfAttention(scope.at('self_attn'), {
@@ -81,6 +84,20 @@ class LlamaBlock {
     });
   }
 
+  /** The block's output alone, for training: it may be computed again for the backward pass. */
+  train(x: tf.Tensor2D, { batch, rotary, bias }: DecoderContext, index: number): tf.Tensor2D {
+    const mask = bias === null || bias instanceof tf.Tensor ? bias : bias.segments;
+    const shared = [rotary.cos, rotary.sin, rotary.swap, ...(mask === null ? [] : [mask])];
+    return throughBlock(this.#scope, x, shared, (input, [cos, sin, swap, saved = null]) => {
+      const seen =
+        bias === null || bias instanceof tf.Tensor
+          ? (saved as tf.Tensor4D | null)
+          : { ...bias, segments: saved as tf.Tensor2D | null };
+      const context = { batch, rotary: { cos, sin, swap } as RotaryTables, bias: seen };
+      return tf.tidy(() => this.apply(input, context, index).out);
+    });
+  }
+
   #gated(x: tf.Tensor2D): tf.Tensor2D {
     const gate = this.#gate.apply(x);
     const up = this.#up.apply(x);
@@ -106,15 +123,14 @@ function tidyOutput(block: () => BlockOutput): BlockOutput {
 export interface DecoderOutput {
   /** hidden_states[0..blocks], none with the final norm, each [batch · length, hidden_size]. */
   readonly states: readonly tf.Tensor2D[];
-  /** Per block, keys and values of all positions so far. */
+  /** Per block, keys and values of all positions so far; none in training, where nothing is decoded. */
   readonly past: readonly KeysAndValues[];
 }
 
 /** A Llama-type causal language model (names of Hugging Face `LlamaForCausalLM`; by its configuration a Qwen2). */
 export class Llama {
   readonly config: LlamaConfig;
-  /** All parameters, in order of declaration. */
-  readonly parameters: readonly Parameter[];
+  readonly #scope: Scope;
   readonly #embedding: Embedding;
   readonly #blocks: readonly LlamaBlock[];
   readonly #norm: RmsNorm;
@@ -140,7 +156,12 @@ export class Llama {
     this.#norm = new RmsNorm(model.at('norm'), width, config.rms_norm_eps);
     if (!config.tie_word_embeddings)
       this.#head = new Linear(scope.at('lm_head'), width, words, { bias: false });
-    this.parameters = scope.declared;
+    this.#scope = scope;
+  }
+
+  /** All parameters, in order of declaration, those of adapters last. */
+  get parameters(): readonly Parameter[] {
+    return this.#scope.declared;
   }
 
   /** Token embeddings of int32 ids [n] -> [n, hidden_size]. */
@@ -178,6 +199,10 @@ export class Llama {
     const states = [embeddings];
     const past: KeysAndValues[] = [];
     for (const [i, block] of this.#blocks.entries()) {
+      if (this.#scope.training !== null) {
+        states.push(block.train(states[i] as tf.Tensor2D, context, i));
+        continue;
+      }
       const made = block.apply(states[i] as tf.Tensor2D, context, i);
       states.push(made.out);
       past.push({ keys: made.keys, values: made.values });
@@ -205,7 +230,7 @@ export class Llama {
     weights: tf.Tensor1D,
     headTrains: boolean,
   ): tf.Scalar {
-    if (hasNativeOps()) {
+    if (hasNativeOps() && this.#head?.adapted !== true) {
       const table = this.#head?.matrix ?? this.#embedding.table;
       return nativeLinearCrossEntropy(normalized, table, targets, weights, headTrains);
     }

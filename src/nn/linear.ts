@@ -1,6 +1,7 @@
 import * as tf from '../engine/tf.ts';
 import { type ActivationName, activate, activateBiased } from './activation.ts';
 import { type Initializer, normal, zeros } from './init.ts';
+import { type AdapterOptions, LowRankAdapter } from './lora.ts';
 import type { Parameter, Scope } from './parameter.ts';
 
 export interface LinearOptions {
@@ -19,13 +20,28 @@ export class Linear {
   readonly outputs: number;
   readonly weight: Parameter;
   readonly #bias: Parameter | undefined;
+  readonly #scope: Scope;
+  #adapter: LowRankAdapter | undefined;
 
   constructor(scope: Scope, inputs: number, outputs: number, options: LinearOptions = {}) {
     this.inputs = inputs;
     this.outputs = outputs;
+    this.#scope = scope;
     const start = options.weight ?? normal(inputs ** -0.5);
     this.weight = scope.parameter('weight', options.storedShape ?? [outputs, inputs], start);
     if (options.bias ?? true) this.#bias = scope.parameter('bias', [outputs], options.biasStart ?? zeros);
+    // What is stored in another shape is a convolution to everybody else, and its readers take the matrix.
+    if (options.storedShape === undefined) scope.offer(this);
+  }
+
+  /** Adds a low-rank change to the weight, with parameters of its own below this layer's name; once at most. */
+  adapt(options: AdapterOptions): void {
+    this.#adapter = new LowRankAdapter(this.#scope, { inputs: this.inputs, outputs: this.outputs }, options);
+  }
+
+  /** Whether an adapter changes the layer: its matrix is then not all of it. */
+  get adapted(): boolean {
+    return this.#adapter !== undefined;
   }
 
   /** The weight as a matrix [outputs, inputs]. */
@@ -42,13 +58,14 @@ export class Linear {
   /** [rows, inputs] -> [rows, outputs]. */
   apply(x: tf.Tensor2D): tf.Tensor2D {
     const y: tf.Tensor2D = tf.matMul(x, this.matrix, false, true);
-    return this.bias === undefined ? y : tf.add(y, this.bias);
+    const out = this.bias === undefined ? y : tf.add<tf.Tensor2D>(y, this.bias);
+    return this.#adapter === undefined ? out : tf.add(out, this.#adapter.apply(x));
   }
 
   /** The same followed by an activation. */
   applyActivated(x: tf.Tensor2D, activation: ActivationName): tf.Tensor2D {
     const { bias } = this;
-    if (bias === undefined) return activate(activation, this.apply(x));
+    if (bias === undefined || this.adapted) return activate(activation, this.apply(x));
     return activateBiased(activation, tf.matMul(x, this.matrix, false, true), bias);
   }
 }

@@ -1,6 +1,8 @@
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import { type Initializer, initialValues } from './init.ts';
+import type { AdaptableLayer } from './lora.ts';
+import type { TrainingMode } from './training.ts';
 
 /** One named weight. Its values live in the engine from `allocate` or `load` until `dispose`. */
 export class Parameter {
@@ -43,6 +45,14 @@ export class Parameter {
     if (previous && previous !== next) previous.dispose();
   }
 
+  /** Puts `next` in the place of the tensor, which now belongs to the caller. Throws when there is none yet. */
+  exchange(next: tf.Tensor): tf.Tensor {
+    const previous = this.value;
+    tf.util.assertShapesMatch(next.shape, [...this.shape], `parameter ${this.name}: `);
+    this.#value = tf.keep(next);
+    return previous;
+  }
+
   dispose(): void {
     this.#value?.dispose();
     this.#value = undefined;
@@ -52,6 +62,33 @@ export class Parameter {
 /** All parameters of a model in order of declaration, by full name. */
 export class ParameterTree {
   readonly #byName = new Map<string, Parameter>();
+  readonly #adaptable = new Map<string, AdaptableLayer>();
+  #training: TrainingMode | null = null;
+
+  /** Linear layers that can be given an adapter, by the name of the module. */
+  get adaptable(): ReadonlyMap<string, AdaptableLayer> {
+    return this.#adaptable;
+  }
+
+  /** How the pass that is running differs from evaluation; null outside of `train`. */
+  get training(): TrainingMode | null {
+    return this.#training;
+  }
+
+  /** Runs `f` in training mode. */
+  train<T>(mode: TrainingMode, f: () => T): T {
+    this.#training = mode;
+    try {
+      return f();
+    } finally {
+      this.#training = null;
+    }
+  }
+
+  /** Makes a linear layer known by name. */
+  offer(name: string, layer: AdaptableLayer): void {
+    this.#adaptable.set(name, layer);
+  }
 
   /** The scope from which modules declare: `new Linear(tree.root.at('lm_head'), …)`. */
   get root(): Scope {
@@ -107,6 +144,16 @@ export class Scope {
   /** The parameters declared here and below so far. */
   get declared(): Parameter[] {
     return this.path === '' ? this.#tree.all : this.#tree.under(this.path);
+  }
+
+  /** The mode of the pass that is running; null in evaluation. */
+  get training(): TrainingMode | null {
+    return this.#tree.training;
+  }
+
+  /** Lets the linear layer at this place be given an adapter. */
+  offer(layer: AdaptableLayer): void {
+    this.#tree.offer(this.path, layer);
   }
 
   /** The scope one or more dotted names below: `at('encoder.layers.0')`. */

@@ -28,6 +28,8 @@ export const WEIGHTS = 'model.safetensors';
 /** Weights that the stage leaves alone: one file on the disk, and a name of it in every checkpoint. */
 export const FROZEN = 'frozen.safetensors';
 export const MOMENTS = 'optimizer.safetensors';
+/** Running averages of the weights that the stage trains; there only where its recipe asks for them. */
+export const AVERAGE = 'ema.safetensors';
 /** Which file has which tensor, as Hugging Face writes it for weights in several files. */
 export const WEIGHT_INDEX = 'model.safetensors.index.json';
 
@@ -74,6 +76,8 @@ export interface CheckpointState {
   readonly metric?: Metric;
   /** Fingerprints of what was read besides the recipe; going on with other content would be another run. */
   readonly inputs?: Inputs;
+  /** The adapters among the weights; absent where there are none. */
+  readonly adapters?: readonly LayerAdapter[];
   /** Version of the `ground` that wrote it. */
   readonly version?: string;
 }
@@ -82,6 +86,16 @@ export interface CheckpointState {
 export interface Metric {
   readonly score: string;
   readonly goal: 'max' | 'min';
+}
+
+/** The low-rank adapter of one linear layer. */
+export interface LayerAdapter {
+  /** Name of the module whose weight it changes: llm.model.layers.0.self_attn.q_proj. */
+  readonly layer: string;
+  readonly rank: number;
+  /** The change is scaled by alpha / rank. */
+  readonly alpha: number;
+  readonly dropout: number;
 }
 
 /** SHA-256 in hexadecimal. */
@@ -112,6 +126,8 @@ export interface CheckpointContent {
     readonly m: ReadonlyMap<string, NamedArraySource>;
     readonly v: ReadonlyMap<string, NamedArraySource>;
   };
+  /** Running averages of the trainable parameters, by parameter name. */
+  readonly average?: ReadonlyMap<string, NamedArraySource>;
   /** The resolved recipe, YAML. */
   readonly recipe: string;
   readonly modelConfig: ModelConfig;
@@ -159,12 +175,13 @@ async function writeFiles(folder: string, content: CheckpointContent): Promise<M
   };
   const addText = (name: string, text: string): Promise<void> =>
     add(name, sink => sink(new TextEncoder().encode(text)));
-  const { frozen } = content;
+  const { frozen, average } = content;
   const moments = [...entries('m.', content.optimizer.m), ...entries('v.', content.optimizer.v)];
   // Side by side: flushing costs a disk about the same for one file as for ten.
   const results = await Promise.allSettled([
     add(WEIGHTS, sink => encodeSafetensors(sink, entries('', content.model))),
     add(MOMENTS, sink => encodeSafetensors(sink, moments)),
+    ...(average ? [add(AVERAGE, sink => encodeSafetensors(sink, entries('', average)))] : []),
     addText('state.json', jsonText({ format: STATE_FORMAT, ...content.state })),
     addText('recipe.yaml', content.recipe),
     addText('model.json', jsonText({ ...content.modelConfig, tokenizer: 'tokenizer.json' })),
@@ -210,7 +227,8 @@ export async function trySaving(stageDir: string): Promise<void> {
 
 /** Bytes that a checkpoint of this content takes, but for its small JSON files. */
 function contentBytes(content: CheckpointContent): number {
-  const sizes = [content.model, content.optimizer.m, content.optimizer.v].flatMap(map =>
+  const { model, optimizer, average = new Map<string, NamedArraySource>() } = content;
+  const sizes = [model, optimizer.m, optimizer.v, average].flatMap(map =>
     [...map.values()].map(({ shape, dtype = 'F32' }) =>
       shape.reduce((product, n) => product * n, itemSize(dtype)),
     ),

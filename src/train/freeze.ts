@@ -1,11 +1,15 @@
 import { GroundError } from '../errors.ts';
 import type { Parameter, ParameterTree } from '../nn/parameter.ts';
 import type { ModuleSummary } from '../telemetry/events.ts';
-import type { StageRecipe } from './recipe.ts';
+import { adaptedLayer } from './adapters.ts';
+import { groupOf, trainedGroups } from './groups.ts';
+import { lies, listOf, matcher } from './patterns.ts';
+import { rateFactors } from './rates.ts';
+import type { StageRecipe, TrainGroup } from './recipe.ts';
 
 /** Parameters that are updated alike: one learning rate, decay or none. */
 export interface ParameterBank {
-  /** The entry of `train` that selected them. */
+  /** The entry of `train`, or the module of `lora`, that selected them. */
   readonly group: string;
   readonly peakLr: number;
   readonly weightDecay: number;
@@ -20,55 +24,107 @@ export interface TrainingPlan {
   readonly modules: readonly ModuleSummary[];
 }
 
-const lies = (name: string, prefix: string): boolean => name === prefix || name.startsWith(`${prefix}.`);
-
 /**
  * Splits a model's parameters by the stage's `train` list. A parameter belongs to the longest entry that is a prefix
- * of its name; weight decay goes to tensors of rank 2 and more. `unused` names parameters that no loss reads (kept
- * only so that published checkpoints round-trip): they count as frozen.
- * Throws when an entry matches nothing, or when nothing trains.
+ * of its name, and trains unless that entry's patterns leave it out; parameters of adapters belong to the entry of
+ * `lora`. Weight decay goes to tensors of rank 2 and more but those of `no_decay`. `unused` names parameters that no loss
+ * reads (kept only so that published checkpoints round-trip): they count as frozen.
+ * Throws when an entry or a pattern matches nothing, when a layer has an adapter and trains as well, or nothing trains.
  */
 export function planTraining(
   tree: ParameterTree,
   stage: StageRecipe,
   unused: ReadonlySet<string>,
 ): TrainingPlan {
-  const entries = [...stage.train].sort((a, b) => b.length - a.length);
-  const members = new Map<string, Parameter[]>(entries.map(entry => [entry, []]));
-  const frozen: Parameter[] = [];
-  for (const parameter of tree.all) {
-    const entry = entries.find(e => lies(parameter.name, e));
-    if (entry === undefined || unused.has(parameter.name)) frozen.push(parameter);
-    else members.get(entry)?.push(parameter);
-  }
-  for (const [entry, parameters] of members) {
-    if (parameters.length === 0) {
-      throw new GroundError('config', `train: "${entry}" matches no parameter of the model`, {
-        hint: `groups of this model: ${groupNames(tree).join(', ')}`,
-      });
-    }
-  }
-  if (members.size === 0) {
+  const members = selectMembers(tree, stage, unused);
+  const trained = [...members.values()].flat();
+  if (trained.length === 0) {
     throw new GroundError('config', `stage ${stage.stage} trains nothing: its \`train\` list is empty`, {
       hint: `name at least one of: ${groupNames(tree).join(', ')}`,
     });
   }
-  const banks = stage.train.flatMap(entry => {
-    const parameters = members.get(entry) ?? [];
-    const peakLr = peakLearningRate(stage, entry);
-    const matrices = parameters.filter(p => p.shape.length >= 2);
-    const vectors = parameters.filter(p => p.shape.length < 2);
-    return [
-      ...inBanks(matrices).map(bank => ({
-        group: entry,
-        peakLr,
-        weightDecay: stage.optimizer.weight_decay,
-        parameters: bank,
-      })),
-      ...inBanks(vectors).map(bank => ({ group: entry, peakLr, weightDecay: 0, parameters: bank })),
-    ];
+  const names = trained.map(p => p.name);
+  const factor = rateFactors(stage.lr_decay ?? {}, names);
+  const exempt = matcher('optimizer.no_decay', listOf(stage.optimizer.no_decay), names);
+  const isDecayed = (p: Parameter): boolean => p.shape.length >= 2 && !exempt(p.name);
+  const banks = trainedGroups(stage).flatMap(group => {
+    const parameters = members.get(group) ?? [];
+    const peakLr = peakLearningRate(stage, group);
+    const factors = [...new Set(parameters.map(p => factor(p.name)))].sort((a, b) => b - a);
+    return factors.flatMap(share => {
+      const alike = parameters.filter(p => factor(p.name) === share);
+      const bank = { group, peakLr: peakLr * share };
+      const { weight_decay: weightDecay } = stage.optimizer;
+      return [
+        ...inBanks(alike.filter(isDecayed)).map(part => ({ ...bank, weightDecay, parameters: part })),
+        ...inBanks(alike.filter(p => !isDecayed(p))).map(part => ({
+          ...bank,
+          weightDecay: 0,
+          parameters: part,
+        })),
+      ];
+    });
   });
+  const selected = new Set(trained);
+  const frozen = tree.all.filter(p => !selected.has(p));
+  requirePartition(tree, banks, frozen);
   return { banks, frozen, modules: summarize(tree, banks) };
+}
+
+/** The parameters that train, by group. */
+function selectMembers(
+  tree: ParameterTree,
+  { train, lora = [] }: StageRecipe,
+  unused: ReadonlySet<string>,
+): ReadonlyMap<string, readonly Parameter[]> {
+  const entries = [...train].sort((a, b) => groupOf(b).length - groupOf(a).length);
+  const adapted = lora.map(({ module }) => module).sort((a, b) => b.length - a.length);
+  const owned = new Map<TrainGroup, Parameter[]>(entries.map(entry => [entry, []]));
+  const adapters = new Map<string, Parameter[]>(adapted.map(module => [module, []]));
+  for (const parameter of tree.all) {
+    const { name } = parameter;
+    if (adaptedLayer(name) !== undefined) {
+      const module = adapted.find(prefix => lies(name, prefix));
+      if (module !== undefined) adapters.get(module)?.push(parameter);
+      continue;
+    }
+    const entry = entries.find(e => lies(name, groupOf(e)));
+    if (entry !== undefined && !unused.has(name)) owned.get(entry)?.push(parameter);
+  }
+  const members = new Map<string, Parameter[]>();
+  for (const [entry, parameters] of owned) {
+    if (parameters.length === 0) {
+      throw new GroundError('config', `train: "${groupOf(entry)}" matches no parameter of the model`, {
+        hint: `groups of this model: ${groupNames(tree).join(', ')}`,
+      });
+    }
+    members.set(groupOf(entry), picked(entry, parameters));
+  }
+  const trained = new Set([...members.values()].flat().map(p => p.name));
+  for (const [module, parameters] of adapters) {
+    const both = parameters.find(({ name }) => trained.has(`${adaptedLayer(name)}.weight`));
+    if (both) {
+      throw new GroundError('config', `lora: ${adaptedLayer(both.name)} has an adapter and trains itself`, {
+        hint: `leave it out of \`train\` (except:), or "${module}" out of \`lora\``,
+      });
+    }
+    members.set(module, [...(members.get(module) ?? []), ...parameters]);
+  }
+  return members;
+}
+
+/** What an entry's patterns leave of its parameters. Throws where that is nothing. */
+function picked(entry: TrainGroup, parameters: readonly Parameter[]): Parameter[] {
+  if (typeof entry === 'string') return [...parameters];
+  const names = parameters.map(p => p.name);
+  const key = `train: ${entry.group}`;
+  const only = matcher(`${key}, only`, listOf(entry.only), names);
+  const except = matcher(`${key}, except`, listOf(entry.except), names);
+  const left = parameters.filter(p => (entry.only === undefined || only(p.name)) && !except(p.name));
+  if (left.length > 0) return left;
+  throw new GroundError('config', `${key}: only and except together leave none of ${names.length} names`, {
+    hint: 'a name must match `only` and must not match `except`',
+  });
 }
 
 /** Numbers in a bank, at most, where it has more than one parameter: an engine counts the length of a vector in 31 bits. */
@@ -89,7 +145,22 @@ function inBanks(parameters: readonly Parameter[]): Parameter[][] {
   return banks;
 }
 
-/** The peak learning rate of an entry of `train`; throws when the recipe's map has none for it. */
+/** Every parameter is updated once or not at all: in one bank, or frozen. Anything else is a mistake of ours. */
+function requirePartition(
+  tree: ParameterTree,
+  banks: readonly ParameterBank[],
+  frozen: readonly Parameter[],
+): void {
+  const times = new Map<Parameter, number>(tree.all.map(p => [p, 0]));
+  for (const p of [...banks.flatMap(bank => bank.parameters), ...frozen]) {
+    times.set(p, (times.get(p) ?? 0) + 1);
+  }
+  for (const [p, count] of times) {
+    if (count !== 1) throw new Error(`parameter ${p.name} is in ${count} banks`);
+  }
+}
+
+/** The peak learning rate of a group; throws when the recipe's map has none for it. */
 function peakLearningRate(stage: StageRecipe, entry: string): number {
   if (typeof stage.lr === 'number') return stage.lr;
   const lr = stage.lr[entry];
@@ -106,7 +177,7 @@ function peakLearningRate(stage: StageRecipe, entry: string): number {
 }
 
 /** Modules at the depth at which people speak of them: encoder.global, projector.local, sampler, llm. */
-function moduleOf(name: string): string {
+export function moduleOf(name: string): string {
   const [first = name, second = ''] = name.split('.');
   return first === 'encoder' || first === 'projector' ? `${first}.${second}` : first;
 }
@@ -116,12 +187,12 @@ function groupNames(tree: ParameterTree): string[] {
 }
 
 function summarize(tree: ParameterTree, banks: readonly ParameterBank[]): ModuleSummary[] {
-  const lrOf = new Map(banks.flatMap(bank => bank.parameters.map(p => [p.name, bank.peakLr] as const)));
+  const bankOf = new Map(banks.flatMap(bank => bank.parameters.map(p => [p.name, bank] as const)));
   const rows = new Map<string, { parameters: number; trainable: number; lr: number }>();
   for (const p of tree.all) {
     const key = moduleOf(p.name);
     const row = rows.get(key) ?? { parameters: 0, trainable: 0, lr: 0 };
-    const lr = lrOf.get(p.name);
+    const lr = bankOf.get(p.name)?.peakLr;
     rows.set(key, {
       parameters: row.parameters + p.size,
       trainable: row.trainable + (lr === undefined ? 0 : p.size),

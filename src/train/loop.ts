@@ -5,8 +5,9 @@ import { writeFileAtomic } from '../atomic.ts';
 import { tensorCount } from '../engine/memory.ts';
 import { messageOf } from '../errors.ts';
 import { reach } from '../fault.ts';
-import { Ferret } from '../models/ferret.ts';
+import type { Ferret } from '../models/ferret.ts';
 import type { Histogram, RunEvent, RunListener } from '../telemetry/events.ts';
+import { buildModel } from './adapters.ts';
 import { gradientHistograms, weightHistograms } from './histograms.ts';
 import { lockStage } from './lock.ts';
 import type { ProfiledSteps } from './profile.ts';
@@ -80,7 +81,7 @@ export async function trainStage(options: StageOptions): Promise<StageResult> {
   const { recipe, runDir, codec } = options;
   const stageDir = join(runDir, stageFolder(recipe.stage.stage));
   const lock = await lockStage(stageDir);
-  const model = new Ferret(recipe.model);
+  const model = buildModel(recipe);
   try {
     const start = await decideStart(stageDir, runDir, recipe, codec, options);
     const done = start.kind === 'finished' ? await readResult(stageDir, start.checkpoint.path) : undefined;
@@ -222,10 +223,17 @@ async function takeStep(session: Session): Promise<void> {
   });
 }
 
-async function score({ options, model, listener, progress, clock }: Session): Promise<StageResult['scores']> {
-  const scores = await clock.wait('eval', () =>
-    options.evaluate(model, options.recipe, progress.step, event => listener.on(event)),
-  );
+/** Scores the model that the stage would end with: the running average, where there is one. */
+async function score({
+  options,
+  model,
+  trainStep,
+  listener,
+  progress,
+  clock,
+}: Session): Promise<StageResult['scores']> {
+  const evaluate = () => options.evaluate(model, options.recipe, progress.step, event => listener.on(event));
+  const scores = await clock.wait('eval', () => trainStep.average?.during(evaluate) ?? evaluate());
   listener.on({ type: 'scores', step: progress.step, scores });
   return scores;
 }

@@ -6,8 +6,8 @@ import { taskContext } from '../data/tasks/context.ts';
 import { conversationOf } from '../data/tasks/index.ts';
 import type { TaskName } from '../data/tasks/names.ts';
 import { GroundError } from '../errors.ts';
-import { Ferret } from '../models/ferret.ts';
 import { Random } from '../random.ts';
+import { buildModel } from './adapters.ts';
 import { planTraining } from './freeze.ts';
 import type { DataSource, Recipe } from './recipe.ts';
 
@@ -22,8 +22,8 @@ const LABELS = ['one thing', 'another thing'];
  * record that serves its task. Nothing is allocated or written. Throws `config` or `data` with the key at fault.
  */
 export async function checkStage(recipe: Recipe): Promise<void> {
-  const { model, stage } = recipe;
-  const ferret = new Ferret(model);
+  const { stage } = recipe;
+  const ferret = buildModel(recipe);
   planTraining(ferret.parameters, stage, ferret.unused);
   const sources = [
     ...stage.data.map((source, i) => ({ source, key: `data.${i}` })),

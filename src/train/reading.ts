@@ -7,6 +7,7 @@ import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { openSafetensors } from '../models/safetensors.ts';
 import {
+  AVERAGE,
   type CheckpointState,
   FROZEN,
   type FrozenFile,
@@ -36,6 +37,8 @@ export interface LoadedCheckpoint {
     readonly m: ReadonlyMap<string, NamedArray>;
     readonly v: ReadonlyMap<string, NamedArray>;
   } | null;
+  /** Running averages of what the stage trains; null where its recipe asks for none. */
+  readonly average: ReadonlyMap<string, NamedArray> | null;
   /** The file that it shares with the other checkpoints of its stage; null where it has none. */
   readonly frozen: FrozenFile | null;
   readonly recipe: string;
@@ -82,12 +85,14 @@ export async function loadCheckpoint(
     frozen = { path: file, written, mtimeMs, tensors: [...arrays.keys()] };
   }
   const moments = options.optimizer === false ? null : await reader.tensors(MOMENTS);
+  const average = AVERAGE in files ? await reader.tensors(AVERAGE) : null;
   await reader.rest();
   return {
     path,
     state,
     model,
     optimizer: moments && { m: below('m.', moments), v: below('v.', moments) },
+    average,
     frozen,
     recipe,
     modelConfig: { ...modelConfig, tokenizer: join(path, modelConfig.tokenizer) },

@@ -35,6 +35,8 @@ export interface OptimizerConfig {
   readonly eps: number;
   /** Decoupled weight decay, applied to matrices only (rank 2 and more). */
   readonly weight_decay: number;
+  /** Names that are not decayed although they are matrices. */
+  readonly no_decay?: Patterns;
   /** Largest global gradient norm; 0 switches clipping off. */
   readonly clip_norm: number;
 }
@@ -50,6 +52,34 @@ export interface CheckpointConfig {
   readonly goal?: 'max' | 'min';
 }
 
+/** One regular expression or several, of which one must match. */
+export type Patterns = string | readonly string[];
+
+/** A group that trains: a prefix of parameter names, all of it or the names that patterns pick. */
+export type TrainGroup =
+  | string
+  | { readonly group: string; readonly only?: Patterns; readonly except?: Patterns };
+
+/** Low-rank adapters (LoRA) on linear layers of a module; the layers themselves stay as they are. */
+export interface LoraConfig {
+  /** Prefix of the layers' names: llm, encoder.global. */
+  readonly module: string;
+  readonly rank: number;
+  /** The change is scaled by alpha / rank; alpha is the rank where absent. */
+  readonly alpha?: number;
+  /** Share of the adapters' inputs that are dropped while training; 0 where absent. */
+  readonly dropout?: number;
+  /** Which linear layers, by the end of their names; all but the output layer where absent or `all-linear`. */
+  readonly targets?: Patterns;
+}
+
+/** A running average of what trains, which is what the stage's model is once it is trained. */
+export interface EmaConfig {
+  readonly decay: number;
+  /** Starts with a shorter memory: decay is at most (1 + updates) / (10 + updates); true where absent. */
+  readonly warmup?: boolean;
+}
+
 /** One stage of the curriculum, every default filled in. */
 export interface StageRecipe {
   readonly stage: number;
@@ -57,13 +87,22 @@ export interface StageRecipe {
   /** Where the weights come from: `stageN` of the same run, a checkpoint folder, or null for random weights. */
   readonly from: string | null;
   /** Parameter groups that train, as prefixes of parameter names: `projector`, `encoder.local`. The rest is frozen. */
-  readonly train: readonly string[];
+  readonly train: readonly TrainGroup[];
+  /** Adapters that train beside `train`; none where absent. */
+  readonly lora?: readonly LoraConfig[];
+  /** What becomes of the adapters of the checkpoint that the stage starts from; `merge` where absent. */
+  readonly from_adapters?: 'merge' | 'keep';
   /** Groups that start this stage as a copy of another: {to: projector.local, from: projector.global}. */
   readonly copy: readonly { readonly from: string; readonly to: string }[];
   /** Peak learning rate; or one for each entry of `train`. */
   readonly lr: number | Readonly<Record<string, number>>;
+  /** For each of these modules, what the rate is multiplied by from one block to the one below. */
+  readonly lr_decay?: Readonly<Record<string, number>>;
   readonly optimizer: OptimizerConfig;
   readonly schedule: ScheduleConfig;
+  readonly ema?: EmaConfig;
+  /** Modules whose blocks are computed again for the backward pass instead of being kept. */
+  readonly checkpoint_activations?: readonly string[];
   /** Which views of the image the model gets: the low-resolution one, or tiles as well. */
   readonly views: 'global' | 'global+local';
   /** Text appended to a question whose answer should carry boxes ('' for none). */

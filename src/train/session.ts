@@ -5,11 +5,13 @@ import { type Loader, type LoaderPosition, openLoader } from '../data/loader.ts'
 import { tokenizerCompanions } from '../data/tokenizer-files.ts';
 import type { Ferret } from '../models/ferret.ts';
 import type { ModuleSummary, RunEvent, RunListener } from '../telemetry/events.ts';
+import { chooseAdapters } from './adapters.ts';
 import {
   type CheckpointContent,
   type FrozenFile,
   type Inputs,
   type Json,
+  type LayerAdapter,
   type Metric,
   requireSpace,
   trySaving,
@@ -18,6 +20,7 @@ import { StageClock } from './clock.ts';
 import { bestScore } from './find.ts';
 import { planTraining, type TrainingPlan } from './freeze.ts';
 import { adoptFrozen, isUnchanged, writeFrozen } from './frozen.ts';
+import { trainedGroups } from './groups.ts';
 import { readInputs } from './inputs.ts';
 import type { StageOptions } from './loop.ts';
 import { machinePeak } from './machine.ts';
@@ -59,6 +62,8 @@ export interface Session {
   /** Operations a second that the machine reaches at best. */
   readonly peakFlops: number;
   readonly inputs: Inputs;
+  /** Adapters of the model, in its order. */
+  readonly adapters: readonly LayerAdapter[];
   /** The tokenizer's files as they were when the session began; a checkpoint has its own copy. */
   readonly tokenizer: Pick<CheckpointContent, 'tokenizer' | 'companions'>;
   /** Where the weights that do not train lie; written again should somebody touch it. */
@@ -72,6 +77,7 @@ export interface Prepared {
   readonly model: Ferret;
   readonly stageDir: string;
   readonly plan: TrainingPlan;
+  readonly adapters: readonly LayerAdapter[];
   readonly frozen: FrozenFile | null;
 }
 
@@ -86,18 +92,19 @@ export async function prepareSaving(
   stage: StageRecipe,
 ): Promise<Prepared> {
   const plan = planTraining(model.parameters, stage, model.unused);
+  const adapters = chooseAdapters(model.parameters, stage.lora ?? [], model.unused);
   const names = plan.frozen.map(p => p.name);
   const shared = start.kind === 'fresh' ? null : start.checkpoint.frozen;
   const adopted = shared !== null && sameNames(shared.tensors, names);
   const trained = plan.banks.flatMap(bank => bank.parameters).reduce((n, p) => n + p.size, 0);
   const still = plan.frozen.reduce((n, p) => n + p.size, 0);
-  await requireSpace(stageDir, 4 * (3 * trained + (adopted ? 0 : still)));
+  await requireSpace(stageDir, 4 * ((stage.ema ? 4 : 3) * trained + (adopted ? 0 : still)));
   await trySaving(stageDir);
-  if (names.length === 0) return { model, stageDir, plan, frozen: null };
+  if (names.length === 0) return { model, stageDir, plan, frozen: null, adapters };
   const frozen = adopted
     ? await adoptFrozen(stageDir, shared)
     : await writeFrozen(stageDir, weightSources(plan.frozen));
-  return { model, stageDir, plan, frozen };
+  return { model, stageDir, plan, frozen, adapters };
 }
 
 /** Opens the data, the optimizer and whoever listens, at the place where the stage stands. */
@@ -121,6 +128,7 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
   const trainStep = new TrainStep(model, plan, stage);
   if (start.kind !== 'fresh' && start.checkpoint.optimizer) {
     trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
+    trainStep.average?.restore(start.checkpoint.average ?? new Map());
   }
   const peakFlops = await machinePeak(options.runDir, options.engine);
   const clock = new StageClock();
@@ -180,7 +188,7 @@ export async function takeContent(
   session: Session,
   scores: Readonly<Record<string, number>> | undefined,
 ): Promise<CheckpointContent> {
-  const { options, stageDir, plan, trainStep, progress, inputs } = session;
+  const { options, stageDir, plan, trainStep, progress, inputs, adapters } = session;
   const { recipe, codec } = options;
   if (session.frozen && !(await isUnchanged(session.frozen))) {
     session.frozen = await writeFrozen(stageDir, weightSources(plan.frozen));
@@ -203,6 +211,7 @@ export async function takeContent(
       ...(scores === undefined ? {} : { scores }),
       ...(metric === undefined ? {} : { metric }),
       inputs,
+      ...(adapters.length === 0 ? {} : { adapters }),
       version: VERSION,
     },
     model: await snapshot(weightSources(plan.banks.flatMap(bank => bank.parameters))),
@@ -210,6 +219,7 @@ export async function takeContent(
       m: await snapshot(momentSources(plan.banks, trainStep.moments, 'm')),
       v: await snapshot(momentSources(plan.banks, trainStep.moments, 'v')),
     },
+    ...(trainStep.average ? { average: await snapshot(trainStep.average.sources()) } : {}),
     ...(session.frozen ? { frozen: session.frozen } : {}),
     recipe: codec.write(recipe),
     modelConfig: recipe.model,
@@ -261,7 +271,7 @@ export function startEvent(
     modules,
     hparams: {
       stage: stage.stage,
-      train: stage.train.join(' '),
+      train: trainedGroups(stage).join(' '),
       lr: typeof stage.lr === 'number' ? stage.lr : JSON.stringify(stage.lr),
       weight_decay: stage.optimizer.weight_decay,
       clip_norm: stage.optimizer.clip_norm,

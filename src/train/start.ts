@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { GroundError } from '../errors.ts';
-import { Ferret } from '../models/ferret.ts';
 import type { ParameterTree } from '../nn/parameter.ts';
+import { adaptedLayer, buildModel, startingWeights } from './adapters.ts';
 import type { Inputs } from './checkpoint.ts';
 import { openNewest, openResolved, requireWhole } from './find.ts';
 import { parseFrom } from './from.ts';
@@ -56,7 +56,7 @@ export async function decideStart(
     return { kind: 'fresh', warnings: [] };
   }
   const { found, warnings } = await loadNewest(stageDir, () =>
-    initialWeights(new Ferret(recipe.model).parameters, recipe, runDir),
+    initialWeights(buildModel(recipe).parameters, recipe, runDir),
   );
   if (!found) return { kind: 'fresh', warnings };
   const { value: checkpoint, step } = found;
@@ -110,8 +110,8 @@ export async function isFinished(runDir: string, stage: number): Promise<boolean
 }
 
 /**
- * The weights that a stage begins with: those of the checkpoint that it starts from, or random ones, and copies between
- * groups. The same each time they are asked for.
+ * The weights that a stage begins with: those of the checkpoint that it starts from (their running average, where it has
+ * one), or random ones, and copies between groups. The same each time they are asked for.
  */
 export async function initialWeights(
   tree: ParameterTree,
@@ -119,7 +119,12 @@ export async function initialWeights(
   runDir: string,
 ): Promise<Map<string, WeightSource>> {
   const checkpoint = await initialCheckpoint(recipe, runDir);
-  let weights = checkpoint ? readWeights(checkpoint.model) : randomWeights(tree, recipe.stage.seed);
+  const random = randomWeights(tree, recipe.stage.seed);
+  let weights = checkpoint ? readWeights(startingWeights(checkpoint, tree, recipe)) : random;
+  // Adapters that the checkpoint does not have begin here.
+  for (const [name, source] of random) {
+    if (adaptedLayer(name) !== undefined && !weights.has(name)) weights.set(name, source);
+  }
   for (const { from, to } of recipe.stage.copy) weights = copyGroup(tree, weights, from, to);
   return weights;
 }

@@ -1,12 +1,15 @@
 import { CompiledFunctions } from '../engine/compile.ts';
 import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
-import { GroundError } from '../errors.ts';
 import type { Batch } from '../models/batch.ts';
 import type { Ferret } from '../models/ferret.ts';
 import { type BatchTensors, disposeTensors, listTensors, toTensors } from '../models/tensors.ts';
 import type { Parameter } from '../nn/parameter.ts';
-import type { TrainingPlan } from './freeze.ts';
+import type { TrainingMode } from '../nn/training.ts';
+import { hashSeed } from '../random.ts';
+import { WeightAverage } from './average.ts';
+import type { ParameterBank, TrainingPlan } from './freeze.ts';
+import { NonFiniteStep, reportNonFinite } from './nonfinite.ts';
 import { adamw, adamwInPlace, type BankState, initialState, updateVector } from './optimizer.ts';
 import { graphCost } from './plan/cost.ts';
 import type { StageRecipe } from './recipe.ts';
@@ -60,7 +63,10 @@ export class TrainStep {
   #flops: number | null = null;
   readonly #encodersTrain: boolean;
   readonly #headTrains: boolean;
+  readonly #average: WeightAverage | null;
   #moments: readonly BankState[];
+  /** Updates done: AdamW's t. */
+  #updates = 0;
 
   constructor(model: Ferret, plan: TrainingPlan, stage: StageRecipe) {
     this.#model = model;
@@ -70,6 +76,12 @@ export class TrainStep {
     this.#headTrains = this.#trained.includes(model.llm.headParameter);
     this.#encodersTrain = this.#trained.some(p => p.name.startsWith('encoder.'));
     this.#moments = initialState(plan.banks).map(keepState);
+    this.#average = stage.ema ? new WeightAverage(this.#trained, stage.ema) : null;
+  }
+
+  /** The running average of what trains; null where the recipe asks for none. */
+  get average(): WeightAverage | null {
+    return this.#average;
   }
 
   /** AdamW's moments, one entry a bank, owned by the step. */
@@ -77,15 +89,26 @@ export class TrainStep {
     return this.#moments;
   }
 
-  /** Takes ownership of moments read from a checkpoint, in the order of the plan's banks. */
-  restore(moments: readonly BankState[]): void {
+  /** Updates done; fewer than the steps where some were passed over. */
+  get updates(): number {
+    return this.#updates;
+  }
+
+  /** Functions recorded so far; what is recorded for new shapes may hold tensors of its own. */
+  get recordings(): number {
+    return this.#flopsOf.size;
+  }
+
+  /** Takes ownership of moments read from a checkpoint, in the order of the plan's banks, after so many updates. */
+  restore(moments: readonly BankState[], updates: number): void {
     this.#replaceMoments(moments);
+    this.#updates = updates;
   }
 
   /**
    * One update from the micro-batches of a step. A token weighs the same whichever micro-batch holds it: the language
    * losses are sums over tokens, divided by the number of supervised tokens of the whole step.
-   * Throws GroundError('train') before anything is updated when the loss or a gradient is not finite.
+   * Throws `NonFiniteStep` before anything is updated when the loss or a gradient is not finite.
    *
    * @param step counted from 0
    */
@@ -95,31 +118,42 @@ export class TrainStep {
     const tokens = batches.reduce((n, b) => n + supervisedTokens(b), 0);
     const contrastive = batches.filter(b => b.kind === 'contrastive').length;
     const losses: Record<string, number> = {};
+    const done: { batch: Batch; loss: number }[] = [];
     let gradients: Gradients | undefined;
-    for (const batch of batches) {
+    for (const [i, batch] of batches.entries()) {
       const language = batch.kind === 'conversation';
       const scale = 1 / Math.max(1, language ? tokens : contrastive);
-      const part = time('forwardBackward', () => this.#differentiate(batch, scale));
+      const part = time('forwardBackward', () => this.#differentiate(batch, scale, `${step} ${i}`));
       const name = language ? 'language' : 'contrastive';
       losses[name] = (losses[name] ?? 0) + part.loss;
+      done.push({ batch, loss: part.loss });
       gradients = gradients ? addGradients(gradients, part.gradients) : part.gradients;
     }
     const loss = Object.values(losses).reduce((a, b) => a + b, 0);
-    if (!gradients || !Number.isFinite(loss)) {
-      disposeGradients(gradients ?? []);
-      throw notFinite('the loss', loss, step, batches);
-    }
+    const reached = gradients ?? [];
+    const notFinite = (what: 'loss' | 'gradient'): NonFiniteStep => {
+      const { all } = this.#model.parameters;
+      const failed = { step, what, losses, batches: done, trained: this.#trained, gradients: reached, all };
+      return new NonFiniteStep(reportNonFinite(failed));
+    };
     const factor = scheduleFactor(this.#stage.schedule, step, this.#stage.steps);
     const lr = this.#plan.banks.map(bank => bank.peakLr * factor);
-    hooks.gradients?.(this.#trained, gradients);
-    const reached = gradients;
-    const gradNorm = time('update', () => this.#update(reached, lr, step));
-    if (gradNorm === undefined) throw notFinite('the gradient norm', Number.NaN, step, batches);
+    let gradNorm: number | undefined;
+    try {
+      if (!Number.isFinite(loss)) throw notFinite('loss');
+      hooks.gradients?.(this.#trained, reached);
+      gradNorm = time('update', () => this.#update(reached, lr));
+      if (gradNorm === undefined) throw notFinite('gradient');
+    } finally {
+      disposeGradients(reached);
+    }
+    this.#updates++;
+    if (this.#average) time('update', () => this.#average?.update(step));
     return {
       loss,
       losses,
       gradNorm,
-      lr: Object.fromEntries(this.#plan.banks.map((bank, i) => [bank.group, lr[i] ?? 0])),
+      lr: ratesByGroup(this.#plan.banks, lr),
       tokens,
       samples: batches.reduce((n, b) => n + b.sampleIds.length, 0),
       flops: this.#flops,
@@ -128,27 +162,38 @@ export class TrainStep {
 
   dispose(): void {
     this.#replaceMoments([]);
+    this.#average?.dispose();
     this.#functions.dispose();
   }
 
-  /** The loss of one micro-batch times `scale`, and its gradients. */
-  #differentiate(batch: Batch, scale: number): { loss: number; gradients: Gradients } {
+  /** The loss of one micro-batch times `scale`, and its gradients. `pass` names the dropout of this one. */
+  #differentiate(batch: Batch, scale: number, pass: string): { loss: number; gradients: Gradients } {
     const tensors = toTensors(batch);
     const factor = tf.scalar(scale);
-    const inputs = [...this.#model.parameters.all.map(p => p.value), ...listTensors(tensors), factor];
+    const dropout = this.#dropoutSeed(pass);
+    const seeds = dropout === null ? [] : [dropout];
+    const inputs = [
+      ...this.#model.parameters.all.map(p => p.value),
+      ...listTensors(tensors),
+      factor,
+      ...seeds,
+    ];
+    const mode = this.#mode(dropout);
     const [loss, ...parts] = this.#functions.call(`gradients ${batch.kind}`, inputs, () => {
       // Encoders that do not train run here, before the gradient scope, so that nothing of them is kept for backward.
       const frozen =
         this.#encodersTrain || tensors.kind === 'contrastive' ? undefined : this.#model.visual(tensors);
       const xs = this.#trained.map(p => p.value);
-      const { value, grads } = tf
-        .engine()
-        .gradients(() => tf.mul(this.#loss(tensors, frozen), factor) as tf.Scalar, xs, undefined, true);
+      const { value, grads } = this.#model.parameters.train(mode, () =>
+        tf
+          .engine()
+          .gradients(() => tf.mul(this.#loss(tensors, frozen), factor) as tf.Scalar, xs, undefined, true),
+      );
       // A recorded function yields the same tensors each time; an empty one stands for "not reached".
       return [value, ...xs.map((_, i) => (grads[i] as tf.Tensor | undefined) ?? tf.zeros([0]))];
     });
     const value = (loss as tf.Tensor).dataSync()[0] ?? Number.NaN;
-    tf.dispose([loss as tf.Tensor, factor]);
+    tf.dispose([loss as tf.Tensor, factor, ...seeds]);
     disposeTensors(tensors);
     const gradients = parts.map(g => {
       if (g.size > 0) return g;
@@ -158,16 +203,30 @@ export class TrainStep {
     return { loss: value, gradients };
   }
 
+  /** What differs from evaluation while gradients are taken, the backward pass included. */
+  #mode(dropout: tf.Tensor1D | null): TrainingMode {
+    const modules = this.#stage.checkpoint_activations ?? [];
+    return { dropout, recompute: { modules, trained: new Set(this.#trained) } };
+  }
+
+  /** Two numbers [2] from the stage's seed and the name of a pass: an input of the step, for it differs each time. */
+  #dropoutSeed(pass: string): tf.Tensor1D | null {
+    const { seed, lora = [] } = this.#stage;
+    if (!lora.some(({ dropout = 0 }) => dropout > 0)) return null;
+    const words = ['a', 'b'].map(word => hashSeed(seed, 'lora dropout', pass, word) | 0);
+    return tf.tensor1d(words, 'int32');
+  }
+
   #loss(tensors: BatchTensors, frozen: ReturnType<Ferret['visual']> | undefined): tf.Scalar {
     if (tensors.kind === 'contrastive') return this.#model.contrastiveLoss(tensors);
     const visual = frozen ?? this.#model.visual(tensors);
     return this.#model.languageLoss(tensors, visual, { headTrains: this.#headTrains }).loss;
   }
 
-  /** Applies and disposes the gradients; returns their norm, or undefined (and changes nothing) when it is not finite. */
-  #update(gradients: Gradients, lr: readonly number[], updates: number): number | undefined {
+  /** Applies the gradients; returns their norm, or undefined (and changes nothing) when it is not finite. */
+  #update(gradients: Gradients, lr: readonly number[]): number | undefined {
     const { banks } = this.#plan;
-    const scalars = tf.tensor1d(updateVector({ lr, updates }, this.#stage.optimizer));
+    const scalars = tf.tensor1d(updateVector({ lr, updates: this.#updates }, this.#stage.optimizer));
     if (hasNativeOps()) return this.#updateInPlace(gradients, scalars);
     const reached = gradients.filter(g => g !== null);
     const inputs = [
@@ -184,7 +243,7 @@ export class TrainStep {
       return [update.gradNorm, ...update.state.flatMap(s => [s.m, s.v]), ...update.values.flat()];
     });
     const gradNorm = (norm as tf.Tensor).dataSync()[0] ?? Number.NaN;
-    tf.dispose([norm as tf.Tensor, scalars, ...reached]);
+    tf.dispose([norm as tf.Tensor, scalars]);
     if (!Number.isFinite(gradNorm)) {
       tf.dispose(updated);
       return undefined;
@@ -204,7 +263,6 @@ export class TrainStep {
     const norm = adamwInPlace(this.#plan.banks, this.#moments, gradients, scalars, this.#stage.optimizer);
     const gradNorm = norm.dataSync()[0] ?? Number.NaN;
     tf.dispose([norm, scalars]);
-    disposeGradients(gradients);
     return Number.isFinite(gradNorm) ? gradNorm : undefined;
   }
 
@@ -212,6 +270,13 @@ export class TrainStep {
     for (const state of this.#moments) tf.dispose([state.m, state.v]);
     this.#moments = moments.map(keepState);
   }
+}
+
+/** The highest rate of each group: banks of one group differ where rates fall from block to block. */
+function ratesByGroup(banks: readonly ParameterBank[], lr: readonly number[]): Record<string, number> {
+  const rates: Record<string, number> = {};
+  for (const [i, { group }] of banks.entries()) rates[group] = Math.max(rates[group] ?? 0, lr[i] ?? 0);
+  return rates;
 }
 
 /** Moments survive the scopes they are made in: the step disposes them itself. */
@@ -236,16 +301,4 @@ function addGradients(a: Gradients, b: Gradients): Gradients {
 
 function disposeGradients(gradients: Gradients): void {
   for (const g of gradients) g?.dispose();
-}
-
-function notFinite(what: string, value: number, step: number, batches: readonly Batch[]): GroundError {
-  const ids = batches.flatMap(b => b.sampleIds);
-  const shown = ids.slice(0, 8).join(', ') + (ids.length > 8 ? `, … (${ids.length} samples)` : '');
-  return new GroundError(
-    'train',
-    `step ${step + 1}: ${what} is ${value}, nothing was updated; samples: ${shown}`,
-    {
-      hint: 'lower the learning rate (--set lr=…), lengthen the warmup, or look at these samples with `ground data inspect`; the last checkpoint is untouched',
-    },
-  );
 }

@@ -2,6 +2,7 @@ import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import { initialValues } from '../nn/init.ts';
 import type { Parameter, ParameterTree } from '../nn/parameter.ts';
+import { adaptedLayer } from './adapters.ts';
 import type { NamedArray, NamedArraySource } from './checkpoint.ts';
 import type { ParameterBank } from './freeze.ts';
 import type { BankState } from './optimizer.ts';
@@ -116,8 +117,9 @@ export function copyGroup(
   from: string,
   to: string,
 ): Map<string, WeightSource> {
-  const sources = tree.under(from);
-  const targets = tree.under(to);
+  const own = (p: Parameter): boolean => adaptedLayer(p.name) === undefined;
+  const sources = tree.under(from).filter(own);
+  const targets = tree.under(to).filter(own);
   const tail = (p: Parameter, prefix: string): string => p.name.slice(prefix.length);
   const byTail = new Map(sources.map(p => [tail(p, from), p]));
   if (sources.length === 0 || targets.length !== sources.length) {

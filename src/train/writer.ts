@@ -75,10 +75,10 @@ function inThread(): CheckpointWriter {
 }
 
 /** The memory of a snapshot, handed over uncopied. */
-function buffersOf({ model, optimizer }: CheckpointContent): ArrayBuffer[] {
+function buffersOf({ model, optimizer, average }: CheckpointContent): ArrayBuffer[] {
   const buffers = new Set<ArrayBuffer>();
-  for (const arrays of [model, optimizer.m, optimizer.v]) {
-    for (const { data } of arrays.values()) {
+  for (const arrays of [model, optimizer.m, optimizer.v, average]) {
+    for (const { data } of arrays?.values() ?? []) {
       if (typeof data !== 'function' && data.buffer instanceof ArrayBuffer) buffers.add(data.buffer);
     }
   }

@@ -276,6 +276,7 @@ const RULES: ReadonlyMap<string, Infer> = new Map([
   ['SelectV2', call => one(broadcast(...call.inputs.map(tensor => tensor.shape)), input(call, 1).dtype)],
   ['Slice', slice],
   ['SplitV', split],
+  ['StatelessRandomUniform', call => one(numbers(call, 0), DTYPE.float)],
   ['Tile', tile],
   ['Transpose', transpose],
   ['UnsortedSegmentSum', segmentSum],

@@ -37,6 +37,8 @@ export interface Binding {
   isUsingGpuDevice(): boolean;
   /** Whether functions must not be recorded; absent from the addon. */
   readonly eagerOnly?: boolean;
+  /** An Identity of a tensor that waits for another to be computed; only where ops are recorded. */
+  readonly after?: (id: number, dependency: number) => TensorMetadata;
   /** The instruction set of the fused ops ("avx512"), or null where the addon was compiled without them. */
   readonly fusedOps: string | null;
 

@@ -91,11 +91,16 @@ function outputName(node: GraphNode, index: number): string {
   return index === 0 ? node.name : `${node.name}:${index}`;
 }
 
+/** The node that an input comes from: "n5", "n5:1", or "^n5" where it is only waited for. */
+function nodeOf(input: string): string {
+  return input.replace(/^\^|:\d+$/g, '');
+}
+
 /** The nodes that some output needs, each after its inputs, first come, first served. */
 export function readyOrder(graph: RecordedGraph): GraphNode[] {
   const byName = new Map(graph.nodes.map(node => [node.name, node]));
   const sources = (node: GraphNode): GraphNode[] =>
-    [...new Set(node.inputs.map(name => name.split(':')[0] ?? name))].flatMap(name => byName.get(name) ?? []);
+    [...new Set(node.inputs.map(nodeOf))].flatMap(name => byName.get(name) ?? []);
   const needed = new Set<GraphNode>();
   const open = graph.outputNodes.flatMap(name => byName.get(name) ?? []);
   for (let node = open.pop(); node; node = open.pop()) {

@@ -2,7 +2,7 @@ import type { RecordedGraph } from '../../engine/compile.ts';
 import { tensorBytes } from '../../engine/dry/dtypes.ts';
 import { dryRun } from '../../engine/dry/run.ts';
 import type { Batch } from '../../models/batch.ts';
-import { Ferret } from '../../models/ferret.ts';
+import { buildModel } from '../adapters.ts';
 import { planTraining, type TrainingPlan } from '../freeze.ts';
 import type { Recipe } from '../recipe.ts';
 import { TrainStep } from '../step.ts';
@@ -45,13 +45,14 @@ export type PlannedEngine = 'tensorflow' | 'wasm';
  * every change of the model. No weight is allocated.
  */
 export async function traceStep(
-  { model: config, stage }: Recipe,
+  recipe: Recipe,
   batches: readonly Batch[],
   engine: PlannedEngine = 'tensorflow',
 ): Promise<TracedStep> {
   return dryRun(
     ({ binding, tensor }) => {
-      const model = new Ferret(config);
+      const { stage } = recipe;
+      const model = buildModel(recipe);
       for (const parameter of model.parameters.all) parameter.assign(tensor(parameter.shape));
       const training = planTraining(model.parameters, stage, model.unused);
       const step = new TrainStep(model, training, stage);
