@@ -117,6 +117,12 @@ template <int kVectors, bool kTransposed>
 inline void Columns(int m, int k, const float* a, int lda, const float* b, int ldb, float* c, int ldc, bool add) {
   const auto row = [&](int i) { return kTransposed ? a + i : a + i * static_cast<int64_t>(lda); };
   int i = 0;
+  // A narrow tile needs more rows to keep both multipliers busy.
+  if (kVectors == 1) {
+    for (; i + 12 <= m; i += 12) {
+      Tile<12, kVectors, kTransposed>(k, row(i), lda, b, ldb, c + i * static_cast<int64_t>(ldc), ldc, add);
+    }
+  }
   for (; i + 6 <= m; i += 6) {
     Tile<6, kVectors, kTransposed>(k, row(i), lda, b, ldb, c + i * static_cast<int64_t>(ldc), ldc, add);
   }
@@ -139,6 +145,10 @@ inline void Product(int m, int n, int k, const float* a, int lda, const float* b
   int j = 0;
   for (; j + kWide * kLanes <= n; j += kWide * kLanes) {
     Columns<kWide, kTransposed>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+  }
+  if (kWide == 4 && j + 2 * kLanes <= n) {
+    Columns<2, kTransposed>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+    j += 2 * kLanes;
   }
   for (; j + kLanes <= n; j += kLanes) Columns<1, kTransposed>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
   for (; j < n; ++j) {
