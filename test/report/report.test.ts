@@ -264,7 +264,7 @@ describe('ground report', () => {
       'Steps',
       'Parameters',
       'Time',
-      'Best MFU',
+      'MFU',
     ]);
     const probes = linesOf(stageDir).filter(({ type, step }) => type === 'probe' && step === 12);
     expect(found(/<article class="(probe)">/g)).toHaveLength(probes.length);
