@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { relative, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { GroundError } from '../errors.ts';
+import type { InferenceModel } from '../eval/load.ts';
 import type { ExportReport } from '../export/ferret.ts';
 import type { ExportDtype } from '../export/huggingface.ts';
 import { type ModelOptions, modelPath, openModel, withModel } from './model.ts';
@@ -12,15 +15,21 @@ interface OnnxOptions extends CommonOptions, EngineOptions, ModelOptions {
   readonly length?: number;
   readonly views?: 'global' | 'global+local';
   readonly check: boolean;
+  readonly merge: boolean;
 }
 
-interface SafetensorsOptions extends CommonOptions, ModelOptions {
+interface SafetensorsOptions extends CommonOptions, EngineOptions, ModelOptions {
   readonly out: string;
   readonly dtype: ExportDtype;
   readonly lora?: string;
+  readonly merge: boolean;
 }
 
-/** Adds `ground export onnx` and `ground export safetensors`. */
+interface LoraOptions extends CommonOptions, ModelOptions {
+  readonly out: string;
+}
+
+/** Adds `ground export onnx`, `ground export safetensors` and `ground export lora`. */
 export function register(program: Command): void {
   const parent = program.command('export').description('write a trained model for other runtimes');
   const safetensors = parent
@@ -33,8 +42,15 @@ export function register(program: Command): void {
         .default('source'),
     )
     .option('--lora <dir>', 'merge this PEFT adapter into the language model first, in float32');
-  withCommon(withModel(safetensors)).action((options: SafetensorsOptions) =>
+  withCommon(withEngine(withMerge(withModel(safetensors)))).action((options: SafetensorsOptions) =>
     exportSafetensors(options, createOutput(options)),
+  );
+  const adapters = parent
+    .command('lora')
+    .description("the stage's adapters alone, as the PEFT library saves them: one folder a network")
+    .requiredOption('--out <dir>', 'the folder to write; an earlier export there is replaced');
+  withCommon(withModel(adapters)).action((options: LoraOptions) =>
+    exportLora(options, createOutput(options)),
   );
   const command = parent
     .command('onnx')
@@ -52,13 +68,49 @@ export function register(program: Command): void {
       ).choices(['global', 'global+local']),
     )
     .option('--no-check', 'skip the comparison, which needs onnxruntime-node');
-  withCommon(withEngine(withModel(command))).action((options: OnnxOptions) =>
+  withCommon(withEngine(withMerge(withModel(command)))).action((options: OnnxOptions) =>
     exportOnnx(options, createOutput(options)),
   );
 }
 
+/** Adds `--merge` and `--no-merge`. */
+function withMerge(command: Command): Command {
+  return command
+    .option('--merge', "make the stage's adapters (lora) part of the weights, in float32 (the default)")
+    .addOption(
+      new Option('--no-merge', 'onnx: adapters stay beside the weights; safetensors: without them').default(
+        true,
+      ),
+    );
+}
+
+/** The model that is exported. Says what merging its adapters does to its scores, where it has any. */
+async function openExported(
+  options: ModelOptions & EngineOptions & { readonly merge: boolean },
+  out: Output,
+): Promise<{ loaded: InferenceModel; difference: number | null }> {
+  const kept = await openModel(options, out);
+  const { adapters } = kept;
+  if (adapters === 0 || !options.merge) return { loaded: kept, difference: null };
+  const { exampleScores, largestDifference } = await import('../export/merged.ts');
+  let before: Float32Array;
+  try {
+    before = await exampleScores(kept);
+  } finally {
+    kept.dispose();
+  }
+  const { engine, device, ema } = options;
+  const same = { engine, device, checkpoint: kept.checkpoint, ...(ema === undefined ? {} : { ema }) };
+  const loaded = await openModel(same, { ...out, note: () => undefined }, 'merge');
+  const difference = largestDifference(before, await exampleScores(loaded));
+  out.line(
+    `merged ${adapters} adapters in float32; largest difference of a score: max |Δ| = ${difference.toExponential(2)}`,
+  );
+  return { loaded, difference };
+}
+
 async function exportOnnx(options: OnnxOptions, out: Output): Promise<void> {
-  const loaded = await openModel(options, out);
+  const { loaded, difference } = await openExported(options, out);
   try {
     const { exportFerret } = await import('../export/ferret.ts');
     const manifest: { version: string } = createRequire(import.meta.url)('../../package.json');
@@ -69,7 +121,7 @@ async function exportOnnx(options: OnnxOptions, out: Output): Promise<void> {
       ...(options.length === undefined ? {} : { length: options.length }),
       ...(options.views === undefined ? {} : { views: options.views }),
     });
-    show(report, out);
+    show(report, difference, out);
   } finally {
     loaded.dispose();
   }
@@ -78,13 +130,24 @@ async function exportOnnx(options: OnnxOptions, out: Output): Promise<void> {
 async function exportSafetensors(options: SafetensorsOptions, out: Output): Promise<void> {
   const { resolveCheckpoint } = await import('../train/find.ts');
   const { exportHuggingFace } = await import('../export/huggingface.ts');
+  const { storedAdapters } = await import('../train/stored-weights.ts');
   const { path, warnings } = await resolveCheckpoint(modelPath(options), { best: options.best === true });
   for (const warning of warnings) out.note(`warning: ${warning}`);
+  const average = await usesAverage(path, options);
+  let mergeDifference: number | null = null;
+  if (options.merge && (await storedAdapters(path)).length > 0) {
+    const { run: _run, stage: _stage, best: _best, ...rest } = options;
+    const { loaded, difference } = await openExported({ ...rest, checkpoint: path }, out);
+    loaded.dispose();
+    mergeDifference = difference;
+  }
   const report = await exportHuggingFace({
     checkpoint: path,
     verified: true,
     out: resolve(options.out),
     dtype: options.dtype,
+    merge: options.merge,
+    average,
     ...(options.lora === undefined ? {} : { lora: resolve(options.lora) }),
   });
   out.line(`${relative('.', report.out) || '.'}: from ${relative('.', path) || '.'}`);
@@ -98,10 +161,36 @@ async function exportSafetensors(options: SafetensorsOptions, out: Output): Prom
       `merged an adapter into ${weights} weights; the largest change of a value is ${largestChange.toExponential(2)}`,
     );
   }
+  out.result({ ...report, ...(mergeDifference === null ? {} : { mergeDifference }) });
+}
+
+/** Whether the running average is what is exported. Throws `checkpoint` where --ema asks for one that is not there. */
+async function usesAverage(checkpoint: string, { ema }: ModelOptions): Promise<boolean> {
+  const { AVERAGE } = await import('../train/checkpoint.ts');
+  if (ema === true && !existsSync(join(checkpoint, AVERAGE))) {
+    throw new GroundError('checkpoint', `${checkpoint} has no running average of its weights`, {
+      hint: 'leave out --ema, or train with `ema: {decay: 0.999}` in the stage',
+    });
+  }
+  return ema !== false;
+}
+
+async function exportLora(options: LoraOptions, out: Output): Promise<void> {
+  const { resolveCheckpoint } = await import('../train/find.ts');
+  const { exportPeft } = await import('../export/peft.ts');
+  const { path, warnings } = await resolveCheckpoint(modelPath(options), { best: options.best === true });
+  for (const warning of warnings) out.note(`warning: ${warning}`);
+  const average = await usesAverage(path, options);
+  const report = await exportPeft({ checkpoint: path, verified: true, out: resolve(options.out), average });
+  out.line(`${relative('.', report.out) || '.'}: from ${relative('.', path) || '.'}`);
+  out.table(
+    ['folder', 'layers', 'rank', 'MB'],
+    report.folders.map(f => [f.folder, f.layers, f.ranks.join(' '), (f.bytes / 1e6).toFixed(1)]),
+  );
   out.result(report);
 }
 
-function show(report: ExportReport, out: Output): void {
+function show(report: ExportReport, mergeDifference: number | null, out: Output): void {
   const megabytes = (Number(report.dataBytes) + report.modelBytes) / 1e6;
   out.line(
     `${relative('.', report.out) || '.'}: ${report.nodes} nodes, ${report.parameters} weights, ${megabytes.toFixed(1)} MB, ` +
@@ -123,5 +212,6 @@ function show(report: ExportReport, out: Output): void {
   } else {
     out.line('not compared with the model (--no-check)');
   }
-  out.result({ ...report, dataBytes: Number(report.dataBytes) });
+  const merged = mergeDifference === null ? {} : { mergeDifference };
+  out.result({ ...report, ...merged, dataBytes: Number(report.dataBytes) });
 }

@@ -2,7 +2,7 @@ import { GroundError } from '../errors.ts';
 import type { Parameter, ParameterTree } from '../nn/parameter.ts';
 import type { ModuleSummary } from '../telemetry/events.ts';
 import { adaptedLayer } from './adapters.ts';
-import { groupOf, trainedGroups } from './groups.ts';
+import { groupOf, moduleOf, trainedGroups } from './groups.ts';
 import { lies, listOf, matcher } from './patterns.ts';
 import { rateFactors } from './rates.ts';
 import type { StageRecipe, TrainGroup } from './recipe.ts';
@@ -22,6 +22,11 @@ export interface TrainingPlan {
   readonly frozen: readonly Parameter[];
   /** One row a module of the model, for the table before the first step. */
   readonly modules: readonly ModuleSummary[];
+}
+
+/** Everything that trains, bank after bank. */
+export function trainedBy({ banks }: TrainingPlan): Parameter[] {
+  return banks.flatMap(bank => bank.parameters);
 }
 
 /**
@@ -174,12 +179,6 @@ function peakLearningRate(stage: StageRecipe, entry: string): number {
     );
   }
   return lr;
-}
-
-/** Modules at the depth at which people speak of them: encoder.global, projector.local, sampler, llm. */
-export function moduleOf(name: string): string {
-  const [first = name, second = ''] = name.split('.');
-  return first === 'encoder' || first === 'projector' ? `${first}.${second}` : first;
 }
 
 function groupNames(tree: ParameterTree): string[] {
