@@ -25,6 +25,7 @@ export async function evaluateStage(
   recipe: Recipe,
   step: number,
   emit: (event: RunEvent) => void,
+  onProgress: () => void = () => undefined,
 ): Promise<Scores> {
   const { stage } = recipe;
   const tokenizer = loadTokenizer(recipe.model.tokenizer);
@@ -46,6 +47,7 @@ export async function evaluateStage(
         seed: EVAL_SEED,
         batch: stage.batch.samples,
         answers: 'scored',
+        onProgress,
         ...(maxRecords === undefined ? {} : { maxRecords }),
       });
       results.push(result);

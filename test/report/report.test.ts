@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TimeSplit } from '../../src/telemetry/events.ts';
 import { readMetrics } from '../../src/telemetry/read.ts';
 import { metricsLine } from '../../src/telemetry/schema.ts';
-import { lockStage } from '../../src/train/lock.ts';
+import { lockFolder } from '../../src/train/lock.ts';
 import { summarizeRuns } from '../../src/train/runs.ts';
 import type { Outcome } from '../cli/harness.ts';
 import { findPython, runPython } from '../helpers/python.ts';
@@ -197,7 +197,7 @@ describe('ground runs', () => {
       '{"type":"stop","time":2e9,"step":12,"reason":"failed","message":"the loss is NaN"}\n',
     );
     const running = await another('d-running', '');
-    const lock = await lockStage(running);
+    const lock = await lockFolder(running);
     const { stdout } = await inFolder(folder, 'runs');
     const json = JSON.parse((await inFolder(folder, 'runs', '--json')).stdout);
     await lock.release();
