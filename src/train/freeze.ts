@@ -187,16 +187,28 @@ function groupNames(tree: ParameterTree): string[] {
 
 function summarize(tree: ParameterTree, banks: readonly ParameterBank[]): ModuleSummary[] {
   const bankOf = new Map(banks.flatMap(bank => bank.parameters.map(p => [p.name, bank] as const)));
-  const rows = new Map<string, { parameters: number; trainable: number; lr: number }>();
+  const rows = new Map<string, { parameters: number; trainable: number; banks: Set<ParameterBank> }>();
   for (const p of tree.all) {
     const key = moduleOf(p.name);
-    const row = rows.get(key) ?? { parameters: 0, trainable: 0, lr: 0 };
-    const lr = bankOf.get(p.name)?.peakLr;
-    rows.set(key, {
-      parameters: row.parameters + p.size,
-      trainable: row.trainable + (lr === undefined ? 0 : p.size),
-      lr: Math.max(row.lr, lr ?? 0),
-    });
+    const row = rows.get(key) ?? { parameters: 0, trainable: 0, banks: new Set() };
+    const bank = bankOf.get(p.name);
+    rows.set(key, row);
+    row.parameters += p.size;
+    if (bank === undefined) continue;
+    row.trainable += p.size;
+    row.banks.add(bank);
   }
-  return [...rows].map(([group, row]) => ({ group, ...row }));
+  return [...rows].map(([group, { parameters, trainable, banks: own }]) => {
+    const rates = [...own].map(bank => bank.peakLr);
+    const lr = Math.max(0, ...rates);
+    const weightDecay = Math.max(0, ...[...own].map(bank => bank.weightDecay));
+    return {
+      group,
+      parameters,
+      trainable,
+      lr,
+      ...(Math.min(lr, ...rates) < lr ? { lowestLr: Math.min(...rates) } : {}),
+      ...(weightDecay > 0 ? { weightDecay } : {}),
+    };
+  });
 }
