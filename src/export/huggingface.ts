@@ -205,7 +205,8 @@ function commonDtype(entries: readonly TensorEntry[]): Dtype {
   return [...sizes].sort(([, a], [, b]) => b - a)[0]?.[0] ?? 'F32';
 }
 
-async function writeTokenizer(
+/** Writes a tokenizer.json with what lies beside it; a tokenizer_config.json always, which other runtimes need. */
+export async function writeTokenizer(
   folder: string,
   file: string,
   tokenizer: Tokenizer,
