@@ -4,8 +4,11 @@ import { join, relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { GroundError } from '../errors.ts';
 import type { InferenceModel } from '../eval/load.ts';
+import type { Difference } from '../export/check.ts';
 import type { ExportReport } from '../export/ferret.ts';
 import type { ExportDtype } from '../export/huggingface.ts';
+import type { WeightType } from '../export/onnx/weights.ts';
+import type { TransformersReport } from '../export/transformers.ts';
 import { type ModelOptions, modelPath, openModel, withModel } from './model.ts';
 import { type CommonOptions, type EngineOptions, wholeNumber, withCommon, withEngine } from './options.ts';
 import { createOutput, type Output } from './output.ts';
@@ -14,6 +17,8 @@ interface OnnxOptions extends CommonOptions, EngineOptions, ModelOptions {
   readonly out: string;
   readonly length?: number;
   readonly views?: 'global' | 'global+local';
+  readonly dtype: WeightType;
+  readonly singleFile?: boolean;
   readonly check: boolean;
   readonly merge: boolean;
 }
@@ -54,7 +59,9 @@ export function register(program: Command): void {
   );
   const command = parent
     .command('onnx')
-    .description('the whole network as ONNX, compared with the model in onnxruntime before it appears')
+    .description(
+      'ONNX files as transformers.js has them, compared with the model in onnxruntime before they appear',
+    )
     .requiredOption('--out <dir>', 'the folder to write; an earlier export there is replaced')
     .option(
       '--length <n>',
@@ -67,6 +74,12 @@ export function register(program: Command): void {
         'which views of an image the network takes (default: as trained)',
       ).choices(['global', 'global+local']),
     )
+    .addOption(
+      new Option('--dtype <dtype>', 'how weights are stored; sums are float32 always')
+        .choices(['fp32', 'fp16', 'int8'])
+        .default('fp32'),
+    )
+    .option('--single-file', 'one model.onnx of the whole network without keys and values instead; fp32')
     .option('--no-check', 'skip the comparison, which needs onnxruntime-node');
   withCommon(withEngine(withMerge(withModel(command)))).action((options: OnnxOptions) =>
     exportOnnx(options, createOutput(options)),
@@ -110,18 +123,28 @@ async function openExported(
 }
 
 async function exportOnnx(options: OnnxOptions, out: Output): Promise<void> {
+  if (options.singleFile === true && options.dtype !== 'fp32') {
+    throw new GroundError('usage', `--single-file stores fp32 and no ${options.dtype}`, {
+      hint: 'leave one of --single-file and --dtype out',
+    });
+  }
   const { loaded, difference } = await openExported(options, out);
   try {
-    const { exportFerret } = await import('../export/ferret.ts');
     const manifest: { version: string } = createRequire(import.meta.url)('../../package.json');
-    const report = await exportFerret(loaded, {
+    const how = {
       out: resolve(options.out),
       check: options.check,
       version: manifest.version,
       ...(options.length === undefined ? {} : { length: options.length }),
       ...(options.views === undefined ? {} : { views: options.views }),
-    });
-    show(report, difference, out);
+    };
+    if (options.singleFile === true) {
+      const { exportFerret } = await import('../export/ferret.ts');
+      show(await exportFerret(loaded, how), difference, out);
+    } else {
+      const { exportTransformers } = await import('../export/transformers.ts');
+      showParts(await exportTransformers(loaded, { ...how, dtype: options.dtype }), difference, out);
+    }
   } finally {
     loaded.dispose();
   }
@@ -190,16 +213,42 @@ async function exportLora(options: LoraOptions, out: Output): Promise<void> {
   out.result(report);
 }
 
+function showParts(report: TransformersReport, mergeDifference: number | null, out: Output): void {
+  out.line(
+    `${relative('.', report.out) || '.'}: weights as ${report.dtype}, sequences up to ${report.length}, ` +
+      `from ${relative('.', report.checkpoint)}`,
+  );
+  out.table(
+    ['file', 'nodes', 'weights', 'MB'],
+    report.files.map(({ file, nodes, parameters, modelBytes, dataBytes }) => [
+      file,
+      nodes,
+      parameters,
+      ((Number(dataBytes) + modelBytes) / 1e6).toFixed(2),
+    ]),
+  );
+  showDifferences(report.differences, out);
+  const merged = mergeDifference === null ? {} : { mergeDifference };
+  const files = report.files.map(file => ({ ...file, dataBytes: Number(file.dataBytes) }));
+  out.result({ ...report, ...merged, files });
+}
+
 function show(report: ExportReport, mergeDifference: number | null, out: Output): void {
   const megabytes = (Number(report.dataBytes) + report.modelBytes) / 1e6;
   out.line(
     `${relative('.', report.out) || '.'}: ${report.nodes} nodes, ${report.parameters} weights, ${megabytes.toFixed(1)} MB, ` +
       `sequences up to ${report.length}, from ${relative('.', report.checkpoint)}`,
   );
-  if (report.differences) {
+  showDifferences(report.differences, out);
+  const merged = mergeDifference === null ? {} : { mergeDifference };
+  out.result({ ...report, ...merged, dataBytes: Number(report.dataBytes) });
+}
+
+function showDifferences(differences: readonly Difference[] | null, out: Output): void {
+  if (differences) {
     out.table(
       ['compared on', 'tokens', 'tiles', 'regions', 'largest difference', 'relative', 'other next tokens'],
-      report.differences.map(d => [
+      differences.map(d => [
         d.sample,
         d.tokens,
         d.tiles,
@@ -212,6 +261,4 @@ function show(report: ExportReport, mergeDifference: number | null, out: Output)
   } else {
     out.line('not compared with the model (--no-check)');
   }
-  const merged = mergeDifference === null ? {} : { mergeDifference };
-  out.result({ ...report, ...merged, dataBytes: Number(report.dataBytes) });
 }

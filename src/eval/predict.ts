@@ -55,17 +55,17 @@ export interface Answering {
  * empty prompt, regions that do not fit its slots or the image, sampling values that draw nothing, and 'data' on a damaged image or a prompt that is too long.
  */
 export async function predict(options: PredictOptions): Promise<PredictResult> {
-  const { model, tokenizer, recipe } = options.inference;
-  const { config } = model;
-  return predictWith(
-    {
-      config,
-      tokenizer,
-      stage: recipe.stage,
-      answer: (prompts, asked) => answerPrompts(model, tokenizer, prompts, asked),
-    },
-    options,
-  );
+  return predictWith(answeringOf(options.inference), options);
+}
+
+/** A model in the engine as something that answers. */
+export function answeringOf({ model, tokenizer, recipe }: PredictOptions['inference']): Answering {
+  return {
+    config: model.config,
+    tokenizer,
+    stage: recipe.stage,
+    answer: (prompts, asked) => answerPrompts(model, tokenizer, prompts, asked),
+  };
 }
 
 /** The same by anything that answers. */

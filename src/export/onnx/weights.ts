@@ -8,8 +8,8 @@ export const WEIGHT_TYPES: readonly WeightType[] = ['fp32', 'fp16', 'int8'];
 
 /** Weights that share a scale along the inner axis of a matrix product. */
 const BLOCK = 32;
-/** Parameters of fewer numbers (norms, biases) are not worth a rounding. */
-const SMALLEST = 1024;
+/** Matrices of fewer numbers, norms and biases are not worth a rounding. */
+const SMALLEST = 256;
 
 /** The graph with its parameters stored in another type. Tables that are no parameters stay as they are. */
 export function storeWeights(graph: OnnxGraph, type: WeightType): OnnxGraph {
@@ -197,5 +197,6 @@ function floatsOf(tensor: OnnxInitializer): Float32Array<ArrayBuffer> {
 }
 
 function isLarge({ trained, type, shape }: OnnxInitializer): boolean {
-  return trained === true && type === 'float32' && shape.reduce((n, d) => n * d, 1) >= SMALLEST;
+  const size = shape.reduce((n, d) => n * d, 1);
+  return trained === true && type === 'float32' && shape.length > 1 && size >= SMALLEST;
 }
