@@ -9,22 +9,30 @@ export type ErrorCode =
   | 'checkpoint' // damaged or missing checkpoint
   | 'train' // the run itself: non-finite loss, nothing trainable
   | 'export'
-  | 'io'; // disk full, permission
+  | 'io' // disk full, permission
+  | 'interrupted'; // a signal asked the run to end
 
 /** A failure that a person can act on: `message` says what was wrong and where, `hint` what to do about it. */
 export class GroundError extends Error {
   override readonly name = 'GroundError';
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  readonly #exitCode: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string; cause?: unknown; exitCode?: number } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
+    this.#exitCode = options.exitCode;
   }
 
-  /** 2 for bad usage or configuration, 1 when the work itself failed. */
-  get exitCode(): 1 | 2 {
+  /** 2 for bad usage or configuration, 1 when the work itself failed, unless it has a code of its own. */
+  get exitCode(): number {
+    if (this.#exitCode !== undefined) return this.#exitCode;
     return this.code === 'usage' || this.code === 'config' ? 2 : 1;
   }
 }

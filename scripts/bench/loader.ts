@@ -38,6 +38,8 @@ async function measureOurs(spec: LoaderSpec, shape: string, workers: number, fol
     model: modelOf(spec, shape),
     stage: stageOf(spec, folder),
     workers,
+    // What PyTorch's prefetch_factor is unless told otherwise.
+    prefetch: 2 * workers,
     cacheBytes: 1,
   };
   const loader = await module.openLoader(options);

@@ -114,8 +114,8 @@ async function prune(options: PruneOptions, out: Output): Promise<void> {
 
 /** A training process deletes on its own; two at once would see each other's half-deleted folders. */
 async function locked<T>(stageDir: string, work: () => Promise<T>): Promise<T> {
-  const { lockStage } = await import('../train/lock.ts');
-  const lock = await lockStage(stageDir);
+  const { lockFolder } = await import('../train/lock.ts');
+  const lock = await lockFolder(stageDir);
   try {
     return await work();
   } finally {

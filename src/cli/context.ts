@@ -63,7 +63,9 @@ export function reportFailure(
   const known = thrown instanceof GroundError ? thrown : undefined;
   const message = known ? known.message : (messageOf(thrown).split('\n')[0] ?? '');
   const hint = known ? known.hint : 'this is unexpected; run again with --verbose to see where it happened';
-  streams.stderr.write(`${style.red('error:')} ${message}\n`);
+  // What was asked for is no error.
+  const label = known?.code === 'interrupted' ? '' : `${style.red('error:')} `;
+  streams.stderr.write(`${label}${message}\n`);
   if (hint !== undefined && !(known === undefined && options.verbose)) {
     streams.stderr.write(`${style.yellow('hint:')} ${hint}\n`);
   }

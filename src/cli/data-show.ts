@@ -59,6 +59,7 @@ async function show(dir: string, given: string, flags: ShowFlags): Promise<void>
     }
     out.line();
     out.line(out.style.bold(transcript.task));
+    if (transcript.problem !== null) out.line(out.style.red(`passed over: ${transcript.problem}`));
     // Without colours the answers must be told apart all the same.
     const plain = out.style.green('') === '';
     const mark = (text: string) => (plain ? `»${text}«` : out.style.green(text));
@@ -130,9 +131,10 @@ function printTokens(out: Output, { tokens, visual }: Transcript): void {
   );
 }
 
-function jsonOf({ task, tokens, visual }: Transcript) {
+function jsonOf({ task, tokens, visual, problem }: Transcript) {
   return {
     task,
+    problem,
     visual,
     tokens: tokens.map(({ id, bytes, trained }) => ({
       id,

@@ -1,8 +1,12 @@
-import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import type { BoxSpace } from '../data/box.ts';
 import type { ConversationTask } from '../data/tasks/index.ts';
 import { GroundError } from '../errors.ts';
+import type { JournalFile } from '../eval/journal.ts';
 import type { InferenceModel } from '../eval/load.ts';
+import type { Interval } from '../eval/metrics/bootstrap.ts';
 import type { EvalResult } from '../eval/run.ts';
 import { type ModelOptions, openModel, withModel } from './model.ts';
 import {
@@ -24,7 +28,15 @@ interface EvalOptions extends CommonOptions, EngineOptions, ModelOptions {
   readonly batch: number;
   readonly maxTokens?: number;
   readonly out?: string;
+  readonly boxes: BoxSpace;
+  readonly bootstrap: number;
 }
+
+/** One task on one dataset, scored. */
+type Scored = EvalResult & {
+  readonly data: string;
+  readonly intervals: Readonly<Record<string, Interval>>;
+};
 
 /** Adds `ground eval`. */
 export function register(program: Command): void {
@@ -37,7 +49,16 @@ export function register(program: Command): void {
     .option('--seed <n>', 'which questions', wholeNumber, 0)
     .option('--batch <n>', 'questions answered together', wholeNumber, 16)
     .option('--max-tokens <n>', 'longest answer (default: four times the longest true one)', wholeNumber)
-    .option('--out <file>', 'write every question, answer and verdict there, one JSON object a line');
+    .option('--bootstrap <n>', 'draws for the 95 % intervals; 0 for none', wholeNumber, 1000)
+    .addOption(
+      new Option('--boxes <space>', 'what the four numbers of a box are, for models trained elsewhere')
+        .choices(['bins', 'pixels', 'unit', 'permille', 'padded-square'])
+        .default('bins'),
+    )
+    .option(
+      '--out <file>',
+      'where every question, answer and verdict is written, one JSON object a line (default: beside the checkpoint)',
+    );
   withCommon(withEngine(withModel(command))).action((options: EvalOptions) =>
     run(options, createOutput(options)),
   );
@@ -47,17 +68,73 @@ async function run(options: EvalOptions, out: Output): Promise<void> {
   if (options.limit < 1 || options.batch < 1) {
     throw new GroundError('usage', '--limit and --batch must be at least 1');
   }
-  const predictions = options.out === undefined ? undefined : outputFile('--out', options.out);
+  const asked = options.out === undefined ? undefined : outputFile('--out', options.out);
   const inference = await openModel(options, out);
   try {
     const plan = await planOf(inference, options);
-    const results: (EvalResult & { readonly data: string })[] = [];
-    for (const source of plan) results.push(await scoreSource(inference, source, options, out));
-    if (predictions !== undefined) await writePredictions(predictions, results, out);
-    await report(inference, results, out);
+    const file = asked ?? (await keptFile(inference, options));
+    if (file === null)
+      out.note('predictions are not kept: the checkpoint lies in no run; --out FILE keeps them');
+    const journal = file === null ? null : await openJournalOf(file, inference, plan, options);
+    if (journal && journal.known > 0)
+      out.note(`going on after ${journal.known} batches that were answered before`);
+    const results: Scored[] = [];
+    try {
+      for (const source of plan) results.push(await scoreSource(inference, source, journal, options, out));
+    } catch (thrown) {
+      journal?.close();
+      throw thrown;
+    }
+    if (file !== null) await writePredictions(file, results, out);
+    await journal?.remove();
+    await report(inference, results, file, out);
   } finally {
     inference.dispose();
   }
+}
+
+/** Where predictions go by default; its folder is made. */
+async function keptFile({ checkpoint }: InferenceModel, { task }: EvalOptions): Promise<string | null> {
+  const { predictionsFile } = await import('../eval/kept.ts');
+  const file = predictionsFile(
+    checkpoint,
+    task === undefined ? null : task.split(',').map(name => name.trim()),
+  );
+  if (file === null) return null;
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+  } catch (thrown) {
+    const { ioError } = await import('../atomic.ts');
+    throw ioError(thrown, 'create', dirname(file));
+  }
+  return file;
+}
+
+/**
+ * The answers that this very evaluation has given so far: same weights, same data, same questions. Any other has a journal
+ * of another name.
+ */
+async function openJournalOf(
+  file: string,
+  { checkpoint, averaged }: InferenceModel,
+  plan: readonly Source[],
+  options: EvalOptions,
+): Promise<JournalFile> {
+  const { readFile, stat } = await import('node:fs/promises');
+  const { openJournal } = await import('../eval/journal.ts');
+  const { hashSeed } = await import('../random.ts');
+  const manifests = [checkpoint, ...plan.map(source => source.data)].map(dir =>
+    resolve(dir, 'manifest.json'),
+  );
+  const contents = manifests.map(manifest => (existsSync(manifest) ? readFile(manifest, 'utf8') : ''));
+  const weights = resolve(checkpoint, 'model.safetensors');
+  const { limit, seed, batch, maxTokens, boxes, engine, device } = options;
+  const identity = hashSeed(
+    JSON.stringify({ checkpoint, averaged, plan, limit, seed, batch, maxTokens, boxes, engine, device }),
+    existsSync(weights) ? (await stat(weights)).mtimeMs : 0,
+    ...(await Promise.all(contents)),
+  );
+  return openJournal(`${file}.${identity.toString(16).padStart(8, '0')}.partial`);
 }
 
 interface Source {
@@ -103,9 +180,10 @@ async function parseTasks(text: string): Promise<ConversationTask[]> {
 async function scoreSource(
   inference: InferenceModel,
   { data, task, maxRecords }: Source,
+  journal: JournalFile | null,
   options: EvalOptions,
   out: Output,
-): Promise<EvalResult & { data: string }> {
+): Promise<Scored> {
   const { openDataset } = await import('../data/dataset.ts');
   const { evaluate } = await import('../eval/run.ts');
   const dataset = await openDataset(data);
@@ -122,40 +200,46 @@ async function scoreSource(
       batch: options.batch,
       onProgress: done => progress.update(done),
       ...(maxRecords === undefined ? {} : { maxRecords }),
+      boxes: options.boxes,
       ...(options.maxTokens === undefined ? {} : { maxNewTokens: options.maxTokens }),
-      ...(options.out === undefined ? { answers: 'scored' as const } : {}),
+      ...(journal === null ? {} : { journal: journal.of(`${data} ${task}`) }),
     });
     for (const { id, reason } of result.skipped.slice(0, 3)) out.note(`left out ${id}: ${reason}`);
     if (result.skipped.length > 3) out.note(`left out ${result.skipped.length} ${task} questions in all`);
-    return { ...result, data };
+    const { intervalsOf } = await import('../eval/scores.ts');
+    const intervals = intervalsOf(result.judged, { seed: options.seed, resamples: options.bootstrap });
+    return { ...result, data, intervals };
   } finally {
     progress.stop();
     await dataset.close();
   }
 }
 
-async function writePredictions(file: string, results: readonly EvalResult[], out: Output): Promise<void> {
+async function writePredictions(file: string, results: readonly Scored[], out: Output): Promise<void> {
   const { writeFileAtomic } = await import('../atomic.ts');
-  const lines = results.flatMap(result => result.predictions.map(p => `${JSON.stringify(p)}\n`));
+  const { lineOfPrediction } = await import('../eval/predictions.ts');
+  const lines = results.flatMap(({ predictions, data }) => predictions.map(p => lineOfPrediction(p, data)));
   await writeFileAtomic(file, lines.join(''));
   out.note(`wrote ${lines.length} predictions to ${file}`);
 }
 
 async function report(
   { checkpoint, stage, step }: InferenceModel,
-  results: readonly (EvalResult & { readonly data: string })[],
+  results: readonly Scored[],
+  predictions: string | null,
   out: Output,
 ): Promise<void> {
   const { mergeScores } = await import('../eval/stage.ts');
   out.line(`${checkpoint}: stage ${stage}, step ${step}`);
   out.table(
-    ['task', 'questions', 'score', 'value'],
+    ['task', 'questions', 'score', 'value', '95 %'],
     results.flatMap(result =>
       Object.entries(result.scores).map(([name, value]) => [
         result.task,
         result.questions,
         name,
         value.toFixed(4),
+        intervalText(result.intervals[name]),
       ]),
     ),
   );
@@ -164,12 +248,19 @@ async function report(
     stage,
     step,
     scores: mergeScores(results),
-    tasks: results.map(({ task, data, questions, scores, skipped }) => ({
+    tasks: results.map(({ task, data, questions, scores, intervals, skipped }) => ({
       task,
       data,
       questions,
       scores,
+      intervals,
       skipped,
     })),
+    predictions,
   });
+}
+
+/** "0.4120 to 0.4890". */
+export function intervalText(interval: Interval | undefined): string | null {
+  return interval === undefined ? null : `${interval.low.toFixed(4)} to ${interval.high.toFixed(4)}`;
 }

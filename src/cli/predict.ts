@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { PixelBox } from '../data/box.ts';
 import type { Region } from '../data/conversation.ts';
 import type { ImageInput } from '../data/image.ts';
 import { GroundError } from '../errors.ts';
-import type { PredictResult } from '../eval/predict.ts';
+import type { Answering, PredictResult } from '../eval/predict.ts';
 import type { Sampling } from '../eval/sampling.ts';
 import { type ModelOptions, openModel, withModel } from './model.ts';
 import {
@@ -18,6 +19,7 @@ import {
 import { createOutput, type Output } from './output.ts';
 
 interface PredictOptions extends CommonOptions, EngineOptions, ModelOptions {
+  readonly onnx?: string;
   readonly image: string;
   readonly prompt: string;
   readonly ground?: boolean;
@@ -40,6 +42,10 @@ export function register(program: Command): void {
   const command = program
     .command('predict')
     .description('answer one prompt about one image')
+    .option(
+      '--onnx <dir>',
+      'answer from a folder of ground export onnx, by onnxruntime and without an engine',
+    )
     .requiredOption('--image <file>', 'JPEG, PNG or WebP')
     .requiredOption('--prompt <text>', 'the question; <region> stands for a --box or --point')
     .option('--box <x1,y1,x2,y2>', 'a region, pixels of the image (repeatable)', text => add(parseBox(text)))
@@ -71,7 +77,7 @@ export function register(program: Command): void {
 }
 
 async function run(options: PredictOptions, regions: readonly Region[], out: Output): Promise<void> {
-  const { predict, questionPieces } = await import('../eval/predict.ts');
+  const { predictWith, questionPieces } = await import('../eval/predict.ts');
   const { checkSampling } = await import('../eval/sampling.ts');
   // Mistakes in the question come before the seconds that loading a model takes.
   questionPieces(options.prompt, regions);
@@ -79,10 +85,9 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
   if (sampling) checkSampling(sampling);
   const drawing = options.out === undefined ? undefined : outputFile('--out', options.out);
   const image = await readImage(options.image);
-  const inference = await openModel(options, out);
+  const { answering, source, close } = await openAnswering(options, out);
   try {
-    const result = await predict({
-      inference,
+    const result = await predictWith(answering, {
       image,
       prompt: options.prompt,
       regions,
@@ -93,14 +98,48 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
     });
     report(result, out);
     if (drawing !== undefined) await writeDrawing(drawing, image, regions, result.boxes, out);
-    const groundingPrompt = inference.recipe.stage.grounding_prompt;
+    const groundingPrompt = answering.stage.grounding_prompt;
     if (result.boxes.length === 0 && groundingPrompt !== '' && !options.ground) {
       out.note(`no box in the answer; --ground asks for boxes ("${groundingPrompt}")`);
     }
-    out.result({ checkpoint: inference.checkpoint, ...result, out: options.out ?? null });
+    out.result({ ...source, ...result, out: options.out ?? null });
   } finally {
-    inference.dispose();
+    await close();
   }
+}
+
+/** What answers: the model of a checkpoint in the engine, or an exported folder without one. */
+async function openAnswering(
+  options: PredictOptions,
+  out: Output,
+): Promise<{
+  readonly answering: Answering;
+  readonly source: Readonly<Record<string, string>>;
+  close(): Promise<void>;
+}> {
+  if (options.onnx === undefined) {
+    const { answeringOf } = await import('../eval/predict.ts');
+    const inference = await openModel(options, out);
+    return {
+      answering: answeringOf(inference),
+      source: { checkpoint: inference.checkpoint },
+      close: async () => inference.dispose(),
+    };
+  }
+  const flags = ['run', 'stage', 'checkpoint', 'best'] as const;
+  const other = flags.find(flag => options[flag] !== undefined);
+  if (other !== undefined) {
+    throw new GroundError('usage', `--onnx and --${other} both say which model`, {
+      hint: 'give one of them; a folder of --onnx holds all that is needed',
+    });
+  }
+  const { openOnnxModel } = await import('../export/onnx-model.ts');
+  const model = await openOnnxModel(resolve(options.onnx));
+  return {
+    answering: model,
+    source: { onnx: options.onnx, checkpoint: model.settings.checkpoint },
+    close: () => model.close(),
+  };
 }
 
 /** How the flags ask for the answer to be drawn; undefined where they do not. */

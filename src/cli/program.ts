@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   runs: () => import('./runs.ts'),
   report: () => import('./report.ts'),
   eval: () => import('./eval.ts'),
+  compare: () => import('./compare.ts'),
   predict: () => import('./predict.ts'),
   import: () => import('./import.ts'),
   export: () => import('./export.ts'),

@@ -93,37 +93,49 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
   const { trainStage } = await import('../train/loop.ts');
   const { diffRecipes } = await import('../config/diff.ts');
   const { readResolvedRecipe, recipeToYaml } = await import('../config/resolved.ts');
+  const { listenToSignals, Requests } = await import('../train/interrupt.ts');
+  const { lockFolder } = await import('../train/lock.ts');
   const results = [];
   const profiles: ProfileEvent[] = [];
-  for (const stage of stages) {
-    let ran = false;
-    let profiled: ProfileEvent | undefined;
-    const result = await trainStage({
-      recipe: recipeOf(stage),
-      codec: { write: recipeToYaml, read: readResolvedRecipe, diff: diffRecipes },
-      runDir,
-      run,
-      engine,
-      // What an earlier stage needs first is not what the user wants started over.
-      fresh: options.fresh === true && requested.includes(stage),
-      resume: options.resume === true,
-      workers: options.workers,
-      listeners: (stageDir, step) => {
-        ran = true;
-        return openListeners(stageDir, step, event => {
-          profiled = event;
-        });
-      },
-      evaluate: evaluateStage,
-      ...(options.profile === undefined ? {} : { profile: options.profile }),
-    });
-    if (!ran) out.note(`stage ${stage} is finished already; --fresh trains it again`);
-    else if (options.profile && !profiled) out.note(nothingProfiled(stage, options.profile));
-    if (profiled) {
-      printProfile(profiled, stage, out);
-      profiles.push(profiled);
+  const lock = await lockFolder(runDir);
+  const requests = new Requests();
+  const ignoreSignals = listenToSignals(requests, message => out.note(message));
+  try {
+    for (const stage of stages) {
+      requests.throwIfStopped(`stage ${stage} has not begun`);
+      let ran = false;
+      let profiled: ProfileEvent | undefined;
+      const result = await trainStage({
+        recipe: recipeOf(stage),
+        codec: { write: recipeToYaml, read: readResolvedRecipe, diff: diffRecipes },
+        runDir,
+        run,
+        engine,
+        // What an earlier stage needs first is not what the user wants started over.
+        fresh: options.fresh === true && requested.includes(stage),
+        resume: options.resume === true,
+        workers: options.workers,
+        listeners: (stageDir, step) => {
+          ran = true;
+          return openListeners(stageDir, step, event => {
+            profiled = event;
+          });
+        },
+        evaluate: evaluateStage,
+        requests,
+        ...(options.profile === undefined ? {} : { profile: options.profile }),
+      });
+      if (!ran) out.note(`stage ${stage} is finished already; --fresh trains it again`);
+      else if (options.profile && !profiled) out.note(nothingProfiled(stage, options.profile));
+      if (profiled) {
+        printProfile(profiled, stage, out);
+        profiles.push(profiled);
+      }
+      results.push(result);
     }
-    results.push(result);
+  } finally {
+    ignoreSignals();
+    await lock.release();
   }
   out.table(
     ['stage', 'name', 'steps', 'first loss', 'last loss', 'seconds', 'checkpoint'],

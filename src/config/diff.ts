@@ -17,6 +17,12 @@ const HARMLESS = [
   'checkpoint',
   'checkpoint_activations',
   'eval',
+  // What is done when something goes wrong: to be changed, and gone on with, when something went wrong.
+  'on_nonfinite',
+  'nonfinite_limit',
+  'spike',
+  'on_no_gradient',
+  'limits',
   'model.name',
   'model.tokenizer',
 ];

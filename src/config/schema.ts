@@ -190,6 +190,43 @@ export const stageSchema = section({
     .describe('How many damaged records may be skipped in a stage before the run ends all the same (100).'),
   steps: whole(1).describe('Updates of the weights in this stage.'),
   seed: whole(0).default(0).describe('Names every random stream of the stage.'),
+  on_nonfinite: oneOf(['stop', 'skip'])
+    .exactOptional()
+    .describe(
+      'What a loss or gradient that is not finite does: end the run (stop, the default), or be passed over without an update (skip). Either way its batches and the norms of each module are written down.',
+    ),
+  nonfinite_limit: whole(0)
+    .exactOptional()
+    .describe('How many such steps may be skipped in a stage before the run ends all the same (5).'),
+  spike: section({
+    action: oneOf(['off', 'note', 'rollback'])
+      .exactOptional()
+      .describe(
+        'What a jump of the loss does: nothing (off), a line in the log (note, the default), or going back to the last checkpoint before it and on past its batches (rollback).',
+      ),
+    zscore: positive()
+      .exactOptional()
+      .describe('Standard deviations above the mean of the window from which a loss counts as a jump (6).'),
+    window: whole(2).exactOptional().describe('Losses before it that it is compared with (100).'),
+    patience: whole(1).exactOptional().describe('Steps in a row that must jump (3).'),
+    limit: whole(1).exactOptional().describe('How often a stage may go back before the run ends (3).'),
+  })
+    .exactOptional()
+    .describe('The watch over jumps of the loss.'),
+  on_no_gradient: oneOf(['note', 'stop'])
+    .exactOptional()
+    .describe(
+      'What is done where a parameter trains but has received no gradient once all of the data has had its turn: say so (note, the default), or end the run (stop).',
+    ),
+  limits: section({
+    memory: numberIn(0)
+      .exactOptional()
+      .describe(
+        'Resident memory of the process, GiB, beyond which the stage is saved and the run ends; 0: none (0).',
+      ),
+  })
+    .exactOptional()
+    .describe('What the run may take.'),
   log: section({
     every: whole(1).default(10).describe('Steps between lines of the log.'),
     histograms: whole(0)

@@ -37,6 +37,7 @@ const MOST_TEXT_LINES = 60;
 const PAPER: Rgb = [250, 250, 248];
 const INK: Rgb = [30, 30, 30];
 const FAINT: Rgb = [120, 120, 120];
+const ALARM: Rgb = [200, 30, 30];
 /** What is trained on. */
 const TRAINED: Rgb = [10, 130, 50];
 
@@ -135,9 +136,10 @@ function cellOf(record: ImageRecord, row: number, side: number, { transcriber }:
   return { row, lines, transcript, pictureHeight: alone ? 0 : pictureSize(record, side).height };
 }
 
-function inksOf({ task, tokens }: Transcript): Ink[] {
+function inksOf({ task, tokens, problem }: Transcript): Ink[] {
   const parts = partsOf(tokens).map(({ text, trained }) => ({ text, colour: trained ? TRAINED : FAINT }));
-  return [{ text: `${task}\n`, colour: INK }, ...parts];
+  const passedOver = problem === null ? [] : [{ text: `passed over: ${problem}\n`, colour: ALARM }];
+  return [{ text: `${task}\n`, colour: INK }, ...passedOver, ...parts];
 }
 
 function heightOf({ pictureHeight, lines }: Cell): number {

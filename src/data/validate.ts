@@ -205,14 +205,16 @@ class Check {
     return leak ? [...findings, leak] : findings;
   }
 
+  /** The first row whose image looks the same; remembers this one where there is none. */
   async #lookAlike(print: Fingerprint, row: number): Promise<number | null> {
-    for (const other of this.#looks.add(print, row, MOST_COMPARED)) {
+    for (const other of this.#looks.find(print, MOST_COMPARED)) {
       const theirs = await this.#prints.get(other, async () => {
         const { print } = await checkRecord(await this.#dataset.read(other));
         return print;
       });
       if (theirs && looksAlike(theirs, print)) return other;
     }
+    this.#looks.add(print, row);
     return null;
   }
 

@@ -6,7 +6,7 @@ import * as tf from '../engine/tf.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { Ferret, VisualFeatures } from '../models/ferret.ts';
 import { type ConversationTensors, disposeTensors, toTensors } from '../models/tensors.ts';
-import { generate } from './generate.ts';
+import { type Generated, type GenerateOptions, generate } from './generate.ts';
 import type { LossSum } from './metrics/caption.ts';
 import { checkSampling, type Sampling } from './sampling.ts';
 
@@ -48,28 +48,45 @@ export async function answerPrompts(
   model: Ferret,
   tokenizer: Tokenizer,
   prompts: readonly Sample[],
-  { maxNewTokens, sampling, stopStrings = [] }: AnswerOptions,
+  options: AnswerOptions,
 ): Promise<Answer[]> {
-  if (sampling) checkSampling(sampling);
-  const generated = await withTensors(model, prompts, (tensors, visual) =>
-    generate(
-      {
-        prefill: room => model.prefill(tensors, visual, room),
-        decode: (tokens, cache) => model.decode(tokens, cache),
-        release: cache => model.release(cache),
-      },
-      {
-        stop: stopTokens(tokenizer, model.config.template),
-        maxNewTokens: Math.min(maxNewTokens, Math.max(0, model.config.max_length - tensors.length)),
-        names: prompts.map(prompt => prompt.id),
-        ...(sampling && { sampling }),
-        ...(stopStrings.length > 0 && {
-          isComplete: tokens => firstOf(tokenizer.decode(tokens), stopStrings) >= 0,
-        }),
-      },
+  return withTensors(model, prompts, (tensors, visual) =>
+    answersFrom(model.config, tokenizer, prompts, tensors.length, options, generation =>
+      generate(
+        {
+          prefill: room => model.prefill(tensors, visual, room),
+          decode: (tokens, cache) => model.decode(tokens, cache),
+          release: cache => model.release(cache),
+        },
+        generation,
+      ),
     ),
   );
-  return generated.map(answer => {
+}
+
+/**
+ * What surrounds the generation of answers, whatever generates them: where it ends, and tokens to text. `length`: that of
+ * the prompts' rows. Throws GroundError 'usage' for sampling values that draw nothing.
+ */
+export async function answersFrom(
+  config: ModelConfig,
+  tokenizer: Tokenizer,
+  prompts: readonly Sample[],
+  length: number,
+  { maxNewTokens, sampling, stopStrings = [] }: AnswerOptions,
+  generated: (options: GenerateOptions) => Promise<Generated[]>,
+): Promise<Answer[]> {
+  if (sampling) checkSampling(sampling);
+  const answers = await generated({
+    stop: stopTokens(tokenizer, config.template),
+    maxNewTokens: Math.min(maxNewTokens, Math.max(0, config.max_length - length)),
+    names: prompts.map(prompt => prompt.id),
+    ...(sampling && { sampling }),
+    ...(stopStrings.length > 0 && {
+      isComplete: tokens => firstOf(tokenizer.decode(tokens), stopStrings) >= 0,
+    }),
+  });
+  return answers.map(answer => {
     const text = tokenizer.decode(answer.tokens);
     const end = firstOf(text, stopStrings);
     return {

@@ -1,4 +1,4 @@
-/** Generation: token after token, for all rows of a batch together. */
+/** Generation: token after token, for all rows of a batch together, whatever computes the scores. */
 import * as tf from '../engine/tf.ts';
 import { Random } from '../random.ts';
 import { drawToken, likeliest, type Sampling } from './sampling.ts';
@@ -10,7 +10,22 @@ export interface DecodeStep<C> {
   readonly cache: C;
 }
 
-/** What generation needs of a model. It owns no tensors: `release` frees a cache, `decode` the one it is given. */
+/** Scores of the next token of each row, [rows, words]. */
+export interface Scored {
+  readonly rows: number;
+  readonly words: number;
+  readonly scores: Float32Array;
+}
+
+/** A model that keeps what it has read to itself, and owns nothing that must be freed between two calls. */
+export interface ScoringModel {
+  /** Reads the prompts. At most `room` tokens will follow. */
+  start(room: number): Promise<Scored>;
+  /** Appends one token to each row. */
+  next(tokens: Int32Array): Promise<Scored>;
+}
+
+/** What generation needs of a model of TensorFlow.js. It owns no tensors: `release` frees a cache, `decode` the one it is given. */
 export interface GeneratingModel<C> {
   /** Reads the prompts. At most `room` tokens will be decoded. */
   prefill(room: number): DecodeStep<C>;
@@ -47,42 +62,62 @@ export interface Generated {
  * would say then is dropped. Disposes every tensor that it and the model make, also when the model throws.
  */
 export async function generate<C>(model: GeneratingModel<C>, options: GenerateOptions): Promise<Generated[]> {
-  const { stop, maxNewTokens, sampling, names, isComplete } = options;
-  let step = model.prefill(maxNewTokens);
-  try {
+  let step = model.prefill(options.maxNewTokens);
+  const scored = async (): Promise<Scored> => {
     const [rows, words] = step.logits.shape;
-    const answers = Array.from({ length: rows }, (_, row) => ({
-      tokens: [] as number[],
-      stopped: false,
-      random: new Random(sampling?.seed ?? 0, 'answer', names?.[row] ?? row),
-    }));
-    for (let length = 0; length < maxNewTokens; length++) {
-      const scores = await step.logits.data();
-      const next = new Int32Array(rows);
-      for (const [row, answer] of answers.entries()) {
-        if (answer.stopped) continue;
-        const own = scores.subarray(row * words, (row + 1) * words);
-        const token = sampling === undefined ? likeliest(own) : drawToken(own, sampling, answer.random);
-        next[row] = token;
-        if (stop.has(token)) answer.stopped = true;
-        else {
-          answer.tokens.push(token);
-          answer.stopped = isComplete?.(answer.tokens) ?? false;
-        }
-      }
-      if (answers.every(answer => answer.stopped) || length + 1 === maxNewTokens) break;
-      const fed = tf.tensor1d(next, 'int32');
-      const previous = step;
-      try {
-        step = model.decode(fed, previous.cache);
-      } finally {
-        fed.dispose();
-        if (step !== previous) previous.logits.dispose();
-      }
-    }
-    return answers.map(({ tokens, stopped }) => ({ tokens, stopped }));
+    // Nobody looks at the scores where no token is asked for.
+    const scores = options.maxNewTokens > 0 ? await step.logits.data<'float32'>() : new Float32Array(0);
+    return { rows, words, scores };
+  };
+  try {
+    return await generateFrom(
+      {
+        start: scored,
+        next: tokens => {
+          const fed = tf.tensor1d(tokens, 'int32');
+          const previous = step;
+          try {
+            step = model.decode(fed, previous.cache);
+          } finally {
+            fed.dispose();
+            if (step !== previous) previous.logits.dispose();
+          }
+          return scored();
+        },
+      },
+      options,
+    );
   } finally {
     step.logits.dispose();
     model.release(step.cache);
   }
+}
+
+/** The same from a model that gives plain numbers. */
+export async function generateFrom(model: ScoringModel, options: GenerateOptions): Promise<Generated[]> {
+  const { stop, maxNewTokens, sampling, names, isComplete } = options;
+  let scored = await model.start(maxNewTokens);
+  const { rows, words } = scored;
+  const answers = Array.from({ length: rows }, (_, row) => ({
+    tokens: [] as number[],
+    stopped: false,
+    random: new Random(sampling?.seed ?? 0, 'answer', names?.[row] ?? row),
+  }));
+  for (let length = 0; length < maxNewTokens; length++) {
+    const next = new Int32Array(rows);
+    for (const [row, answer] of answers.entries()) {
+      if (answer.stopped) continue;
+      const own = scored.scores.subarray(row * words, (row + 1) * words);
+      const token = sampling === undefined ? likeliest(own) : drawToken(own, sampling, answer.random);
+      next[row] = token;
+      if (stop.has(token)) answer.stopped = true;
+      else {
+        answer.tokens.push(token);
+        answer.stopped = isComplete?.(answer.tokens) ?? false;
+      }
+    }
+    if (answers.every(answer => answer.stopped) || length + 1 === maxNewTokens) break;
+    scored = await model.next(next);
+  }
+  return answers.map(({ tokens, stopped }) => ({ tokens, stopped }));
 }

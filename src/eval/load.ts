@@ -4,8 +4,9 @@ import type { Tokenizer } from '../data/tokenizer.ts';
 import { loadTokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
 import { Ferret } from '../models/ferret.ts';
+import { attachAdapters, averagedWeights, mergeAdapters } from '../train/adapters.ts';
 import { openResolved } from '../train/find.ts';
-import { loadCheckpoint } from '../train/reading.ts';
+import { type LoadedCheckpoint, loadCheckpoint } from '../train/reading.ts';
 import type { Recipe } from '../train/recipe.ts';
 import type { RecipeCodec } from '../train/start.ts';
 import { loadWeights } from '../train/weights.ts';
@@ -20,9 +21,23 @@ export interface InferenceModel {
   readonly step: number;
   /** The folder that was read. */
   readonly checkpoint: string;
+  /** How many of its layers have a low-rank adapter beside them; none where they were merged. */
+  readonly adapters: number;
+  /** Whether the weights are the running average of the stage's. */
+  readonly averaged: boolean;
   /** Newer checkpoints that were damaged and passed over. */
   readonly warnings: readonly string[];
   dispose(): void;
+}
+
+/** Which of a checkpoint's weights are wanted. */
+export interface WeightChoice {
+  /** The best checkpoint, not the newest. */
+  readonly best?: boolean;
+  /** True: the running average, which must be there. False: the weights that training goes on with. By default the average where there is one. */
+  readonly ema?: boolean;
+  /** Whether adapters stay beside the layers or become part of them; `keep` by default. */
+  readonly adapters?: 'keep' | 'merge';
 }
 
 /**
@@ -35,16 +50,20 @@ export interface InferenceModel {
 export async function loadForInference(
   path: string,
   codec: Pick<RecipeCodec, 'read'>,
-  options: { readonly best?: boolean } = {},
+  options: WeightChoice = {},
 ): Promise<InferenceModel> {
   const load = (checkpoint: string) => loadCheckpoint(checkpoint, { optimizer: false });
   const resolved = await openResolved(path, load, options);
-  const { state, model: weights, modelConfig } = resolved.value;
+  const { state, modelConfig } = resolved.value;
+  const weights = chosenWeights(resolved.value, options);
+  const { adapters = [] } = state;
+  const merge = options.adapters === 'merge';
   const recipe = codec.read(join(resolved.path, 'recipe.yaml'));
   const tokenizer = loadTokenizer(modelConfig.tokenizer);
   const model = new Ferret(modelConfig);
   try {
-    loadWeights(model.parameters, weights, resolved.path);
+    if (!merge) attachAdapters(model.parameters, adapters);
+    loadWeights(model.parameters, merge ? mergeAdapters(weights, adapters) : weights, resolved.path);
   } catch (thrown) {
     model.dispose();
     if (!(thrown instanceof GroundError) || thrown.code !== 'model') throw thrown;
@@ -60,7 +79,20 @@ export async function loadForInference(
     stage: state.stage,
     step: state.step,
     checkpoint: resolved.path,
+    adapters: merge ? 0 : adapters.length,
+    averaged: weights !== resolved.value.model,
     warnings: resolved.warnings,
     dispose: () => model.dispose(),
   };
+}
+
+/** The weights that are asked for. Throws GroundError('checkpoint') where there is no average to take. */
+function chosenWeights(checkpoint: LoadedCheckpoint, { ema }: WeightChoice): LoadedCheckpoint['model'] {
+  if (ema === false) return checkpoint.model;
+  if (ema === true && checkpoint.average === null) {
+    throw new GroundError('checkpoint', `${checkpoint.path} has no running average of its weights`, {
+      hint: 'leave out --ema, or train with `ema: {decay: 0.999}` in the stage',
+    });
+  }
+  return averagedWeights(checkpoint);
 }

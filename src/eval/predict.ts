@@ -4,9 +4,12 @@ import { type Piece, promptOf, type Region, regionPiece, textPiece } from '../da
 import { decodeBox } from '../data/coordinates.ts';
 import type { ImageInput } from '../data/image.ts';
 import { piecesText } from '../data/render.ts';
-import { prepareSample } from '../data/sample.ts';
+import { prepareSample, type Sample } from '../data/sample.ts';
+import type { Tokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
-import { answerPrompts } from './answer.ts';
+import type { ModelConfig } from '../models/config.ts';
+import type { StageRecipe } from '../train/recipe.ts';
+import { type Answer, type AnswerOptions, answerPrompts } from './answer.ts';
 import type { InferenceModel } from './load.ts';
 import { parseBoxes } from './parse.ts';
 import type { Sampling } from './sampling.ts';
@@ -39,25 +42,50 @@ export interface PredictResult {
   readonly finished: boolean;
 }
 
+/** Whatever answers prepared prompts, and how they are to be prepared. */
+export interface Answering {
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  readonly stage: Pick<StageRecipe, 'views' | 'seed' | 'grounding_prompt'>;
+  answer(prompts: readonly Sample[], options: AnswerOptions): Promise<Answer[]>;
+}
+
 /**
  * Answers a prompt about an image, the same every time: greedily, or drawn with a seed. Throws GroundError 'usage' on an
  * empty prompt, regions that do not fit its slots or the image, sampling values that draw nothing, and 'data' on a damaged image or a prompt that is too long.
  */
 export async function predict(options: PredictOptions): Promise<PredictResult> {
-  const { inference, image } = options;
-  const { model, tokenizer, recipe } = inference;
-  const { bins } = model.config.coordinates;
+  return predictWith(answeringOf(options.inference), options);
+}
+
+/** A model in the engine as something that answers. */
+export function answeringOf({ model, tokenizer, recipe }: PredictOptions['inference']): Answering {
+  return {
+    config: model.config,
+    tokenizer,
+    stage: recipe.stage,
+    answer: (prompts, asked) => answerPrompts(model, tokenizer, prompts, asked),
+  };
+}
+
+/** The same by anything that answers. */
+export async function predictWith(
+  { config, tokenizer, stage, answer: answered }: Answering,
+  options: Omit<PredictOptions, 'inference'>,
+): Promise<PredictResult> {
+  const { image } = options;
+  const { bins } = config.coordinates;
   for (const region of options.regions) checkInside(region, image);
   const question = questionPieces(options.prompt, options.regions);
-  if (options.ground) question.push(...groundingPieces(recipe.stage.grounding_prompt));
+  if (options.ground) question.push(...groundingPieces(stage.grounding_prompt));
   const sample = await prepareSample(
     image,
     // Any task but `caption`, whose plain template drops the question.
     promptOf('rec', question),
-    { model: model.config, tokenizer, views: recipe.stage.views, seed: recipe.stage.seed },
+    { model: config, tokenizer, views: stage.views, seed: stage.seed },
     { prompt: true },
   );
-  const [answer] = await answerPrompts(model, tokenizer, [sample], {
+  const [answer] = await answered([sample], {
     maxNewTokens: options.maxNewTokens,
     ...(options.sampling && { sampling: options.sampling }),
     ...(options.stopStrings && { stopStrings: options.stopStrings }),

@@ -81,7 +81,7 @@ function questionAt(
 ): Question | null {
   const context: TaskContext = taskContext({
     seed: hashSeed(seed, 'eval'),
-    rounds: Math.max(1, record.objects.length) + furtherExpressions(record),
+    rounds: roundsOf(record, task),
     groundingPrompt,
     labels: statistics.labels,
     statistics,
@@ -101,6 +101,16 @@ function questionAt(
     round,
     object: objectOf(record, round),
   };
+}
+
+/** As many rounds as a record can have questions of a task. */
+function roundsOf(record: ImageRecord, task: ConversationTask): number {
+  // Phrases of captions, of which no list says how many there are.
+  if (task === 'phrase-grounding') return Number.MAX_SAFE_INTEGER;
+  if (task === 'vqa' || task === 'presence') {
+    return (record.conversations ?? []).reduce((sum, { rounds }) => sum + rounds.length, 1);
+  }
+  return Math.max(1, record.objects.length) + furtherExpressions(record);
 }
 
 /** Expressions beyond the first of each object: every one is a question of REC. */

@@ -1,5 +1,5 @@
 /** Scores a model on a dataset: asks, compares, and measures how much of it the model owes to the image. */
-import { boxProblem, type PixelBox } from '../data/box.ts';
+import { type BoxSpace, boxProblem, type PixelBox, type Size } from '../data/box.ts';
 import type { Truth } from '../data/conversation.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { piecesText } from '../data/render.ts';
@@ -10,9 +10,11 @@ import { GroundError } from '../errors.ts';
 import type { Ferret } from '../models/ferret.ts';
 import type { StageRecipe } from '../train/recipe.ts';
 import { answerPrompts, lossOf } from './answer.ts';
+import type { Journal, JournalEntry } from './journal.ts';
 import { type LossSum, meanTokenLoss } from './metrics/caption.ts';
 import { extentOf, type Question, questionsOf } from './questions.ts';
-import { type Judged, judge, type Scores, scoresOf, verdictOf } from './score.ts';
+import { type Asked, type AskedObject, type Judged, judge, type Verdict, verdictOf } from './score.ts';
+import { type Scores, scoresOf } from './scores.ts';
 import { exchangeKey, withOtherImages } from './shuffle.ts';
 
 export interface EvaluateOptions {
@@ -34,8 +36,12 @@ export interface EvaluateOptions {
    * go wrong, because a choice that is cut off before its second option would count as right.
    */
   readonly maxNewTokens?: number;
-  /** `scored` answers tasks without a verdict (captions) for the first batch only. Default `all`. */
+  /** `scored` answers tasks with long answers (captions, lists) for the first batch only. Default `all`. */
   readonly answers?: 'all' | 'scored';
+  /** How the model writes boxes; by default in its own bins. */
+  readonly boxes?: BoxSpace;
+  /** What an evaluation that was cut off has answered already, and where this one writes its answers down. */
+  readonly journal?: Journal;
   readonly onProgress?: (done: number) => void;
 }
 
@@ -50,9 +56,17 @@ export interface Prediction {
   /** Null where the task is not scored by its answers and this one was not asked for. */
   readonly answer: string | null;
   readonly truth: { readonly answer: string } & Truth;
-  /** Boxes read from the answer, pixels; null for a bracket group that is no box. */
+  /** Boxes read from the answer, pixels; null for a mention that is no box. */
   readonly boxes: readonly (PixelBox | null)[];
-  readonly verdict: ReturnType<typeof verdictOf>;
+  readonly verdict: Verdict | null;
+  /** Width and height of the image, pixels. */
+  readonly image: Size;
+  /** The object asked for or about, where there is exactly one. */
+  readonly object: PixelBox | null;
+  /** All captions of the image, where the answer is compared with them. */
+  readonly captions?: readonly string[];
+  /** All objects of the image, where the answer lists them. */
+  readonly objects?: readonly AskedObject[];
 }
 
 export interface EvalResult {
@@ -63,6 +77,8 @@ export interface EvalResult {
   readonly scores: Scores;
   /** In the order of the questions. */
   readonly predictions: readonly Prediction[];
+  /** The judged answers, in groups of one image each. */
+  readonly judged: readonly (readonly Judged[])[];
   /** Questions that could not be asked: damaged images, sequences that are too long. */
   readonly skipped: readonly { readonly id: string; readonly reason: string }[];
 }
@@ -83,20 +99,23 @@ interface Ready {
  * 'data' when the dataset yields no question for the task.
  */
 export async function evaluate(options: EvaluateOptions): Promise<EvalResult> {
-  const { model, dataset, task } = options;
+  const { dataset, task } = options;
   const skipped: { id: string; reason: string }[] = [];
   const answered: { number: number; judged: Judged | null; prediction: Prediction }[] = [];
   const losses: LossSum[] = [];
   const pairs: { own: LossSum; exchanged: LossSum }[] = [];
   for await (const batch of batches(options, skipped)) {
-    const samples = batch.map(ready => ready.sample);
-    const own = await lossOf(model, samples);
+    const ids = batch.map(({ question }) => question.id);
+    let entry = options.journal?.find(ids);
+    if (!entry) {
+      const isAnswered = options.answers !== 'scored' || isShort(task) || answered.length === 0;
+      entry = await askBatch(batch, isAnswered, options);
+      options.journal?.add(ids, entry);
+    }
+    const { own, exchanged, answers } = entry;
     losses.push(own);
-    const others = withOtherImages(samples);
-    if (others) pairs.push({ own, exchanged: await lossOf(model, others) });
-    const isAnswered = options.answers !== 'scored' || isScored(task) || answered.length === 0;
-    const answers = isAnswered ? await answersTo(batch, options) : [];
-    for (const [i, ready] of batch.entries()) answered.push(outcome(ready, answers[i] ?? null, model, task));
+    if (exchanged) pairs.push({ own, exchanged });
+    for (const [i, ready] of batch.entries()) answered.push(outcome(ready, answers?.[i] ?? null, options));
     options.onProgress?.(answered.length + skipped.length);
   }
   if (answered.length === 0) throw noQuestions(dataset, task, skipped);
@@ -115,13 +134,54 @@ export async function evaluate(options: EvaluateOptions): Promise<EvalResult> {
       }),
     },
     predictions: answered.map(a => a.prediction),
+    judged: byImage(answered.flatMap(({ judged, prediction }) => (judged ? [{ judged, prediction }] : []))),
     skipped,
   };
 }
 
-/** Whether answers to a task have verdicts of their own. */
-function isScored(task: ConversationTask): boolean {
-  return task === 'rec' || task === 'roc';
+/** Tasks whose answers are scored and short: cheap enough to be given in full while a model is trained. */
+const SHORT_TASKS: ReadonlySet<ConversationTask> = new Set([
+  'rec',
+  'roc',
+  'phrase-grounding',
+  'negatives',
+  'presence',
+  'vqa',
+  'ocr',
+  'count',
+]);
+
+function isShort(task: ConversationTask): boolean {
+  return SHORT_TASKS.has(task);
+}
+
+/** Runs the model on one batch: the loss, the loss with images exchanged, the answers. */
+async function askBatch(
+  batch: readonly Ready[],
+  isAnswered: boolean,
+  options: EvaluateOptions,
+): Promise<JournalEntry> {
+  const samples = batch.map(ready => ready.sample);
+  const own = await lossOf(options.model, samples);
+  const others = withOtherImages(samples);
+  return {
+    own,
+    exchanged: others && (await lossOf(options.model, others)),
+    answers: isAnswered ? await answersTo(batch, options) : null,
+  };
+}
+
+/** Judged answers in groups of one image each, in the order in which images first occur. */
+export function byImage(
+  judged: readonly { readonly judged: Judged; readonly prediction: Pick<Prediction, 'row'> }[],
+): Judged[][] {
+  const groups = new Map<number, Judged[]>();
+  for (const one of judged) {
+    const group = groups.get(one.prediction.row);
+    if (group) group.push(one.judged);
+    else groups.set(one.prediction.row, [one.judged]);
+  }
+  return [...groups.values()];
 }
 
 /** Questions in batches whose images can be exchanged, the odd ones in the end. */
@@ -188,13 +248,13 @@ async function answersTo(batch: readonly Ready[], options: EvaluateOptions): Pro
 function outcome(
   { number, question }: Ready,
   answer: string | null,
-  model: Ferret,
-  task: ConversationTask,
+  { model, task, boxes: space = 'bins' }: EvaluateOptions,
 ): { number: number; judged: Judged | null; prediction: Prediction } {
-  const { record, round, object, id, row } = question;
+  const { record, round, id, row } = question;
   const { bins } = model.config.coordinates;
-  const judged =
-    answer === null ? null : judge({ task, truth: round.truth, object, image: record }, answer, bins);
+  const asked = askedBy(question, task, bins);
+  const judged = answer === null ? null : judge(asked, answer, { space, bins });
+  const { truth, image, object, captions, objects } = asked;
   return {
     number,
     judged,
@@ -207,10 +267,33 @@ function outcome(
         piece.kind === 'region' ? (extentOf(piece.region) ?? []) : [],
       ),
       answer,
-      truth: { answer: piecesText(round.answer, record, bins), ...round.truth },
+      truth,
       boxes: judged?.boxes ?? [],
       verdict: judged ? verdictOf(judged) : null,
+      image,
+      object,
+      ...(captions && { captions }),
+      ...(objects && { objects }),
     },
+  };
+}
+
+/** What an answer is judged by: the round's truth, and what of the record the task's scores need beside it. */
+function askedBy(
+  { record, round, object }: Question,
+  task: ConversationTask,
+  bins: number,
+): Asked & { readonly truth: Prediction['truth'] } {
+  const { width, height, captions } = record;
+  return {
+    task,
+    truth: { answer: piecesText(round.answer, record, bins), ...round.truth },
+    object,
+    image: { width, height },
+    ...((task === 'caption' || task === 'grounded-caption') && { captions }),
+    ...(task === 'dense-detection' && {
+      objects: record.objects.map(({ label, box, crowd = false }) => ({ label, box, crowd })),
+    }),
   };
 }
 

@@ -7,7 +7,7 @@ import type { Picture, RunEvent } from '../telemetry/events.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { BOX_COLORS, type DrawnBox, drawBoxes, pngSize } from './draw.ts';
 import { type EvalResult, evaluate, type Prediction } from './run.ts';
-import type { Scores } from './score.ts';
+import type { Scores } from './scores.ts';
 
 /** The seed of held-out questions: one for all stages, so that their scores can be compared. */
 export const EVAL_SEED = 0;
@@ -25,6 +25,7 @@ export async function evaluateStage(
   recipe: Recipe,
   step: number,
   emit: (event: RunEvent) => void,
+  onProgress: () => void = () => undefined,
 ): Promise<Scores> {
   const { stage } = recipe;
   const tokenizer = loadTokenizer(recipe.model.tokenizer);
@@ -46,6 +47,7 @@ export async function evaluateStage(
         seed: EVAL_SEED,
         batch: stage.batch.samples,
         answers: 'scored',
+        onProgress,
         ...(maxRecords === undefined ? {} : { maxRecords }),
       });
       results.push(result);

@@ -1,10 +1,11 @@
-import type * as tf from '../engine/tf.ts';
+import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import type { ConversationBatch } from '../models/batch.ts';
 import type { Ferret } from '../models/ferret.ts';
 import { disposeTensors, toTensors } from '../models/tensors.ts';
 import { logitsOf, namedInputs } from './network.ts';
 import type { OnnxSession, OnnxTensor } from './onnx/run.ts';
+import type { OnnxModel } from './onnx-model.ts';
 
 /** Largest difference that an export may have, absolute or relative to the largest score. */
 export const TOLERANCE = 1e-4;
@@ -60,22 +61,10 @@ export async function compareSample(
       `the exported model's logits are [${there?.shape}], expected [${logits.shape}]`,
     );
   }
-  const vocabulary = logits.shape[2] ?? 1;
-  let [absolute, largest, otherTokens] = [0, 0, 0];
-  for (let row = 0; row < logits.data.length; row += vocabulary) {
-    let [bestHere, bestThere] = [row, row];
-    for (let i = row; i < row + vocabulary; i++) {
-      const [a, b] = [logits.data[i] ?? Number.NaN, there.data[i] ?? Number.NaN];
-      const difference = Math.abs(a - b);
-      // Written so that a NaN on either side counts as the worst.
-      if (!(difference <= absolute))
-        absolute = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
-      largest = Math.max(largest, Math.abs(a));
-      if (a > (logits.data[bestHere] ?? 0)) bestHere = i;
-      if (b > (there.data[bestThere] ?? 0)) bestThere = i;
-    }
-    if (bestHere !== bestThere) otherTokens++;
-  }
+  if (!(there.data instanceof Float32Array)) throw new GroundError('export', `logits are ${there.type}`);
+  const sum = { absolute: 0, largest: 0, otherTokens: 0 };
+  addDifferences(sum, logits.data, there.data, logits.shape[2] ?? 1);
+  const { absolute, largest, otherTokens } = sum;
   return {
     sample: batch.sampleIds.join(' '),
     tokens: batch.length,
@@ -85,6 +74,99 @@ export async function compareSample(
     relative: absolute / Math.max(largest, Number.MIN_VALUE),
     otherTokens,
   };
+}
+
+/** How many tokens are decoded one at a time when an export in pieces is checked. */
+export const DECODED = 16;
+
+/**
+ * Runs prompts and DECODED more tokens, those that the model itself says, through the pieces of an export and through the
+ * model: the next token's scores after the prompt and after each of those tokens.
+ */
+export async function compareDecoding(
+  onnx: OnnxModel,
+  model: Ferret,
+  batch: ConversationBatch,
+): Promise<Difference[]> {
+  const tensors = toTensors(batch);
+  const visual = model.visual(tensors);
+  let step = model.prefill(tensors, visual);
+  disposeTensors(tensors);
+  tf.dispose([visual.global, visual.local].filter(kept => kept !== null));
+  const facts = {
+    tokens: batch.length,
+    tiles: batch.localPixels.shape[0] ?? 0,
+    regions: batch.regions.count,
+  };
+  const sums = {
+    prefill: { absolute: 0, largest: 0, otherTokens: 0 },
+    decode: { absolute: 0, largest: 0, otherTokens: 0 },
+  };
+  try {
+    const scoring = onnx.scoring(batch);
+    let there = await scoring.start(DECODED);
+    for (let decoded = 0; ; decoded++) {
+      const here = await step.logits.data<'float32'>();
+      if (there.scores.length !== here.length) {
+        throw new GroundError(
+          'export',
+          `the exported decoder scores ${there.scores.length} tokens, expected ${here.length}`,
+        );
+      }
+      const said = addDifferences(
+        decoded === 0 ? sums.prefill : sums.decode,
+        here,
+        there.scores,
+        there.words,
+      );
+      if (decoded === DECODED) break;
+      const fed = tf.tensor1d(said, 'int32');
+      const previous = step;
+      step = model.decode(fed, previous.cache);
+      tf.dispose([fed, previous.logits]);
+      there = await scoring.next(said);
+    }
+  } finally {
+    step.logits.dispose();
+    model.release(step.cache);
+  }
+  return Object.entries(sums).map(([sample, { absolute, largest, otherTokens }]) => ({
+    sample: sample === 'prefill' ? 'prefill' : `${DECODED} decode steps`,
+    ...facts,
+    absolute,
+    relative: absolute / Math.max(largest, Number.MIN_VALUE),
+    otherTokens,
+  }));
+}
+
+/** Adds what differs between rows of scores; returns the likeliest token of each of the first's rows. */
+function addDifferences(
+  sum: { absolute: number; largest: number; otherTokens: number },
+  here: Float32Array,
+  there: Float32Array,
+  words: number,
+): Int32Array {
+  const said = new Int32Array(here.length / words);
+  for (let row = 0; row < said.length; row++) {
+    let [bestHere, bestThere] = [0, 0];
+    const [mine, its] = [here, there].map(all => all.subarray(row * words, (row + 1) * words)) as [
+      Float32Array,
+      Float32Array,
+    ];
+    for (let i = 0; i < words; i++) {
+      const [a, b] = [mine[i] ?? Number.NaN, its[i] ?? Number.NaN];
+      const difference = Math.abs(a - b);
+      // Written so that a NaN on either side counts as the worst.
+      if (!(difference <= sum.absolute))
+        sum.absolute = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
+      sum.largest = Math.max(sum.largest, Math.abs(a));
+      if (a > (mine[bestHere] ?? 0)) bestHere = i;
+      if (b > (its[bestThere] ?? 0)) bestThere = i;
+    }
+    if (bestHere !== bestThere) sum.otherTokens++;
+    said[row] = bestHere;
+  }
+  return said;
 }
 
 /** Throws GroundError('export') for the first difference beyond the tolerance. */

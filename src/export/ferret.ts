@@ -14,6 +14,7 @@ import { lowerGraph } from './onnx/lower.ts';
 import { OPSET } from './onnx/model.ts';
 import { openOnnx } from './onnx/run.ts';
 import { MODEL_FILE, type WrittenModel, writeOnnx } from './onnx/write.ts';
+import { SETTINGS_FILE } from './onnx-model.ts';
 import { readmeOf } from './readme.ts';
 import { syntheticBatch } from './synthetic.ts';
 import { unifyRecordings } from './unify.ts';
@@ -22,7 +23,13 @@ import { unifyRecordings } from './unify.ts';
 export interface ExportSource {
   readonly model: Ferret;
   readonly tokenizer: Tokenizer;
-  readonly recipe: { readonly stage: { readonly views: ExportViews } };
+  readonly recipe: {
+    readonly stage: {
+      readonly views: ExportViews;
+      readonly seed: number;
+      readonly grounding_prompt: string;
+    };
+  };
   readonly stage: number;
   readonly step: number;
   readonly checkpoint: string;
@@ -140,17 +147,17 @@ function portable({ model }: ExportSource): object {
   return { ...model.config, tokenizer: 'tokenizer.json' };
 }
 
-function writeText(file: string, text: string): Promise<unknown> {
+export function writeText(file: string, text: string): Promise<unknown> {
   return writeStream(file, sink => sink(new TextEncoder().encode(text)));
 }
 
 /** Throws GroundError('usage') when `out` is there and is no export: nothing of anybody's is overwritten. */
-async function requireReplaceable(out: string): Promise<void> {
+export async function requireReplaceable(out: string): Promise<void> {
   const names: string[] = await readdir(out).catch(thrown => {
     if (errorCode(thrown) === 'ENOENT') return [];
     throw ioError(thrown, 'list', out);
   });
-  if (names.length === 0 || names.includes(MODEL_FILE)) return;
+  if (names.length === 0 || names.includes(MODEL_FILE) || names.includes(SETTINGS_FILE)) return;
   throw new GroundError('usage', `--out ${out} holds other files (${names.slice(0, 3).join(', ')})`, {
     hint: 'name a folder that does not exist yet, or that holds an earlier export',
   });

@@ -15,7 +15,7 @@ import { type Provenance, parseProvenance } from '../models/huggingface/provenan
 import { configText, huggingFaceConfigs } from '../models/huggingface/write-config.ts';
 import { encodeSafetensors, type TensorEntry } from '../models/safetensors.ts';
 import { requireWhole } from '../train/find.ts';
-import { openWeights, type Weights } from '../train/stored-weights.ts';
+import { openWeights, storedAdapters, type Weights, withoutAdapters } from '../train/stored-weights.ts';
 import { type LoraAdapter, openLora } from './lora.ts';
 
 /** Values as the checkpoint has them, or all of one dtype. */
@@ -43,6 +43,8 @@ export interface SafetensorsReport {
     readonly bytes: number;
     readonly dtypes: readonly Dtype[];
   }[];
+  /** The stage's own adapters: on how many layers, and the largest change of a value where they were merged. */
+  readonly adapters?: { readonly layers: number; readonly largestChange: number | null };
   /** The adapter that was merged, how many weights it changed and the largest change of a value. */
   readonly lora?: { readonly folder: string; readonly weights: number; readonly largestChange: number };
 }
@@ -65,8 +67,12 @@ export async function exportHuggingFace(options: {
   readonly dtype: ExportDtype;
   /** Folder of a PEFT adapter of the language model, merged into its weights in float32. */
   readonly lora?: string;
+  /** False: the layers without the adapters that the checkpoint has for them. */
+  readonly merge?: boolean;
+  /** False: the weights that training goes on with, not their running average. */
+  readonly average?: boolean;
 }): Promise<SafetensorsReport> {
-  const { checkpoint, out, dtype } = options;
+  const { checkpoint, out, dtype, merge = true, average = true } = options;
   if (options.verified !== true) await requireWhole(checkpoint);
   const model: ModelConfig = JSON.parse(await readFile(join(checkpoint, 'model.json'), 'utf8'));
   const tokenizerFile = join(checkpoint, 'tokenizer.json');
@@ -74,7 +80,8 @@ export async function exportHuggingFace(options: {
   const companions = await tokenizerCompanions(tokenizerFile);
   const origin = companions.get('huggingface.json');
   const provenance = origin === undefined ? null : parseProvenance(new TextDecoder().decode(origin));
-  const source = await openWeights(checkpoint);
+  const adapters = await storedAdapters(checkpoint);
+  const source = withoutAdapters(await openWeights(checkpoint, { average }), adapters, merge);
   let merging: Merging | null = null;
   try {
     if (options.lora !== undefined) merging = { adapter: await openLora(options.lora), largestChange: 0 };
@@ -105,6 +112,9 @@ export async function exportHuggingFace(options: {
         bytes: bytes.get(folder) ?? 0,
         dtypes: [...new Set(entries[folder].map(entry => entry.dtype))].sort(),
       })),
+      ...(adapters.length > 0 && {
+        adapters: { layers: adapters.length, largestChange: merge ? source.largestChange : null },
+      }),
       ...(merging && {
         lora: {
           folder: merging.adapter.folder,
@@ -195,7 +205,8 @@ function commonDtype(entries: readonly TensorEntry[]): Dtype {
   return [...sizes].sort(([, a], [, b]) => b - a)[0]?.[0] ?? 'F32';
 }
 
-async function writeTokenizer(
+/** Writes a tokenizer.json with what lies beside it; a tokenizer_config.json always, which other runtimes need. */
+export async function writeTokenizer(
   folder: string,
   file: string,
   tokenizer: Tokenizer,

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GroundError, messageOf } from '../errors.ts';
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from '../models/safetensors.ts';
+import { addLowRank } from '../nn/lora.ts';
 
 /** What merging needs of adapter_config.json; the other keys only matter to training. */
 interface LoraConfig {
@@ -62,20 +63,7 @@ export class LoraAdapter {
     const a = await this.#file.readFloat32(pair.a);
     const b = await this.#file.readFloat32(pair.b);
     const scale = alpha / (stabilized === true ? Math.sqrt(r) : r);
-    let largest = 0;
-    const change = new Float64Array(columns);
-    for (let row = 0; row < rows; row++) {
-      change.fill(0);
-      for (let k = 0; k < r; k++) {
-        const factor = scale * (b[row * r + k] as number);
-        for (let c = 0; c < columns; c++) change[c]! += factor * (a[k * columns + c] as number);
-      }
-      for (let c = 0; c < columns; c++) {
-        largest = Math.max(largest, Math.abs(change[c] as number));
-        values[row * columns + c]! += change[c] as number;
-      }
-    }
-    return largest;
+    return addLowRank({ values, columns }, a, b, scale);
   }
 
   close(): Promise<void> {

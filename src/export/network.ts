@@ -1,6 +1,7 @@
 import { recordKernels } from '../engine/record.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
+import type { ModelConfig } from '../models/config.ts';
 import type { Ferret } from '../models/ferret.ts';
 import { type ConversationTensors, disposeTensors, toTensors } from '../models/tensors.ts';
 import { Random } from '../random.ts';
@@ -39,16 +40,7 @@ export function logitsOf(model: Ferret, batch: ConversationTensors): { logits: t
  */
 export function recordFerret(model: Ferret, length: number, views: ExportViews): SizedRecording[] {
   const { config } = model;
-  const longest = config.llm.max_position_embeddings;
-  if (!Number.isInteger(length) || length < SHORTEST || length > longest) {
-    throw new GroundError(
-      'usage',
-      `--length ${length}: expected a whole number from ${SHORTEST} to ${longest}`,
-      {
-        hint: "the upper bound is the language model's max_position_embeddings",
-      },
-    );
-  }
+  requireLength(config, length);
   const parameters = new Map(model.parameters.all.map(p => [p.value, p.name]));
   return recordedSizes(length, views).map(sizes => {
     const batch = syntheticBatch(config, sizes, new Random('export', 'record'));
@@ -62,6 +54,20 @@ export function recordFerret(model: Ferret, length: number, views: ExportViews):
       disposeTensors(tensors);
     }
   });
+}
+
+/** Throws GroundError('usage') when `length` is too short or beyond what the language model has positions for. */
+export function requireLength(config: ModelConfig, length: number): void {
+  const longest = config.llm.max_position_embeddings;
+  if (!Number.isInteger(length) || length < SHORTEST || length > longest) {
+    throw new GroundError(
+      'usage',
+      `--length ${length}: expected a whole number from ${SHORTEST} to ${longest}`,
+      {
+        hint: "the upper bound is the language model's max_position_embeddings",
+      },
+    );
+  }
 }
 
 /** The largest sizes, one variation of each, and one of all (see `unifyRecordings`); never 1, which would broadcast. */

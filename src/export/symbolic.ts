@@ -2,7 +2,8 @@ import type { RecordedAttribute, RecordedType } from '../engine/record.ts';
 
 /**
  * A size that depends on the sizes of the inputs: base + Σ factor·variable, all integers. Every size in a network made
- * of reshapes, slices and concatenations is of this form.
+ * of reshapes, slices and concatenations is of this form. A variable may be a product of two, "batch*length": that is how
+ * many rows a batch of sequences has.
  */
 export interface Affine {
   readonly base: number;
@@ -85,10 +86,23 @@ export function sameExtent(a: Extent, b: Extent): boolean {
 export function evaluate(extent: Extent, sizes: Readonly<Record<string, number>>): number {
   if (typeof extent === 'number') return extent;
   return extent.terms.reduce((sum, { variable, factor }) => {
-    const size = sizes[variable];
-    if (size === undefined) throw new RangeError(`no size given for ${variable}`);
+    const size = factorsOf(variable).reduce((product, name) => {
+      const given = sizes[name];
+      if (given === undefined) throw new RangeError(`no size given for ${name}`);
+      return product * given;
+    }, 1);
     return sum + factor * size;
   }, extent.base);
+}
+
+/** The name of a product of two variables as a variable of its own. */
+export function productOf(a: string, b: string): string {
+  return `${a}*${b}`;
+}
+
+/** The variables that a variable is the product of: itself, or two. */
+export function factorsOf(variable: string): readonly string[] {
+  return variable.split('*');
 }
 
 function baseOf(extent: Extent): number {

@@ -1,7 +1,10 @@
 import type { RecordedConstant, RecordedValue, Recording } from '../engine/record.ts';
 import { GroundError } from '../errors.ts';
 import {
+  type Affine,
   type Extent,
+  evaluate,
+  productOf,
   type SymbolicAttribute,
   type SymbolicCall,
   type SymbolicConstant,
@@ -19,7 +22,8 @@ export interface SizedRecording {
 /**
  * Makes one graph with symbolic sizes out of recordings of the same function at several sizes. The first recording
  * has the largest sizes, of which the graph's constants are made; each of the others but the last differs in one
- * variable; the last differs in all of them, to values not seen before, and proves the formulas found.
+ * variable, or in two whose product may occur (to the same values as where they differ alone); the last differs in all of
+ * them, to values not seen before, and proves the formulas found.
  *
  * A single recording gives a graph of fixed sizes.
  *
@@ -122,7 +126,10 @@ export function unifyRecordings(recordings: readonly SizedRecording[]): Symbolic
   return { variables, calls, inputs, outputs, constants };
 }
 
-/** b + Σ c·size, found from the recordings that vary one size and proved by the others; undefined if there is none. */
+/**
+ * b + Σ c·size + Σ d·size·size', found from the recordings that vary one size or two and proved by the others; undefined if
+ * there is none.
+ */
 function fitAffine(
   values: readonly number[],
   recordings: readonly SizedRecording[],
@@ -132,25 +139,42 @@ function fitAffine(
   if (base === undefined) return undefined;
   if (values.every(v => v === base)) return base;
   const sizes0 = recordings[0]?.sizes ?? {};
-  let constant = base;
+  /** The value where exactly these variables have other sizes, by how much each differs; the last one only proves. */
+  const varied = (names: readonly string[]): { value: number; steps: readonly number[] } | undefined => {
+    const at = recordings.findIndex(
+      ({ sizes }, i) =>
+        (names.length === 1 || i < recordings.length - 1) &&
+        variables.every(v => (sizes[v] !== sizes0[v]) === names.includes(v)),
+    );
+    const value = values[at];
+    if (value === undefined) return undefined;
+    return { value, steps: names.map(v => (recordings[at]?.sizes[v] ?? 0) - (sizes0[v] ?? 0)) };
+  };
+  const products: { variable: string; factor: number; of: readonly [string, string] }[] = [];
+  for (const [i, a] of variables.entries()) {
+    for (const b of variables.slice(i + 1)) {
+      const [both, onlyA, onlyB] = [varied([a, b]), varied([a]), varied([b])];
+      if (!both || !onlyA || !onlyB) continue;
+      const area = (both.steps[0] ?? 0) * (both.steps[1] ?? 0);
+      const factor = (both.value - onlyA.value - onlyB.value + base) / area;
+      if (factor !== 0) products.push({ variable: productOf(a, b), factor, of: [a, b] });
+    }
+  }
   const terms: { variable: string; factor: number }[] = [];
   for (const variable of variables) {
-    const size0 = sizes0[variable] ?? 0;
-    const at = recordings.findIndex(({ sizes }) =>
-      variables.every(v => (sizes[v] !== sizes0[v]) === (v === variable)),
-    );
-    const other = values[at];
-    if (other === undefined) return undefined;
-    const factor = (other - base) / ((recordings[at]?.sizes[variable] ?? 0) - size0);
-    if (!Number.isInteger(factor)) return undefined;
-    constant -= factor * size0;
+    const alone = varied([variable]);
+    if (!alone) return undefined;
+    const slope = (alone.value - base) / (alone.steps[0] ?? 1);
+    const factor = products.reduce((rest, { of: [a, b], factor: d }) => {
+      const other = variable === a ? b : variable === b ? a : undefined;
+      return other === undefined ? rest : rest - d * (sizes0[other] ?? 0);
+    }, slope);
     if (factor !== 0) terms.push({ variable, factor });
   }
-  const proved = recordings.every(
-    ({ sizes }, i) =>
-      values[i] === terms.reduce((sum, t) => sum + t.factor * (sizes[t.variable] ?? 0), constant),
-  );
-  return proved ? { base: constant, terms } : undefined;
+  terms.push(...products.map(({ variable, factor }) => ({ variable, factor })));
+  if (terms.some(({ factor }) => !Number.isInteger(factor))) return undefined;
+  const fitted: Affine = { base: base - evaluate({ base: 0, terms }, sizes0), terms };
+  return recordings.every(({ sizes }, i) => values[i] === evaluate(fitted, sizes)) ? fitted : undefined;
 }
 
 /** The constant whose leading corner each of the recordings used. */

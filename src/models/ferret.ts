@@ -78,7 +78,7 @@ export class Ferret {
   }
 
   /** Runs both encoders. Call it outside the gradient scope while they are frozen, inside when they train. */
-  visual(batch: ConversationTensors): VisualFeatures {
+  visual(batch: Pick<ConversationTensors, 'globalPixels' | 'localPixels'>): VisualFeatures {
     const { globalPixels, localPixels } = batch;
     return {
       global: globalPixels && tf.tidy(() => this.#globalFeatures(globalPixels).patches),
@@ -178,16 +178,36 @@ export class Ferret {
   /** The input of the language model [B · T, hidden_size]: text, visual and region vectors, each at its position. */
   embeddings(batch: ConversationTensors, visual: VisualFeatures): tf.Tensor2D {
     return tf.tidy(() => {
-      const global = visual.global && this.#globalProjector.apply(visual.global);
-      const local = visual.local && this.#localProjector.apply(visual.local);
+      const { global, local } = this.projected(visual);
       const maps = this.config.referring.features === 'encoder' ? visual : { global, local };
       const table = [this.llm.embed(batch.tokens)];
-      if (global) table.push(this.#placed(global, () => this.#globalCentres(batch)));
+      if (global)
+        table.push(this.#placed(global, () => this.#globalCentres(batch.globalPixels?.shape[0] ?? 0)));
       if (local) table.push(this.#placed(local, () => batch.localCentres as tf.Tensor2D));
-      if (batch.regions) table.push(this.#regions(batch.regions, maps));
+      if (batch.regions) table.push(this.regionVectors(batch.regions, maps));
       const rows = withZeroRow(tf.concat(table, 0));
       return gatherOnce(rows, batch.source, batch.sourceInverse);
     });
+  }
+
+  /** Encoder features as the language model reads them, their positions not added yet, [n, hidden_size] each. */
+  projected({ global, local }: VisualFeatures): VisualFeatures {
+    return {
+      global: global && this.#globalProjector.apply(global),
+      local: local && this.#localProjector.apply(local),
+    };
+  }
+
+  /**
+   * What is added to projected tokens for their places: of one global view where `centres` is null, else of patches with
+   * these centres (x, y in 0..1 [n, 2]). Null where the configuration asks for none.
+   */
+  positions(centres: tf.Tensor2D | null): tf.Tensor2D | null {
+    if (this.config.projector.positions === 'none') return null;
+    const width = this.config.llm.hidden_size;
+    return tf.tidy(() =>
+      sineCosinePositions(centres ?? this.#globalCentres(1), width, finestGrid(this.config)),
+    );
   }
 
   /** Parameters that no loss of this model reads: they exist so that published checkpoints come and go whole. */
@@ -239,12 +259,11 @@ export class Ferret {
   /** Adds positions to projected tokens where the configuration asks for them. */
   #placed(tokens: tf.Tensor2D, centres: () => tf.Tensor2D): tf.Tensor2D {
     if (this.config.projector.positions === 'none') return tokens;
-    return tf.add(tokens, sineCosinePositions(centres(), tokens.shape[1], finestGrid(this.config)));
+    return tf.add(tokens, this.positions(centres()) as tf.Tensor2D);
   }
 
-  #globalCentres(batch: ConversationTensors): tf.Tensor2D {
+  #globalCentres(images: number): tf.Tensor2D {
     const side = Math.floor(this.config.image.side / this.config.global_encoder.patch_size);
-    const images = batch.globalPixels?.shape[0] ?? 0;
     return tf.tensor2d(gridCentres({ rows: side, columns: side }, images), [images * side * side, 2]);
   }
 
@@ -252,7 +271,7 @@ export class Ferret {
    * One vector a region [R, hidden_size]. The merged map H = local + up-sampled global (paper, eq. 3-4) is never made:
    * sampling is linear, so both maps are sampled at the points and the samples added.
    */
-  #regions(regions: RegionTensors, maps: VisualFeatures): tf.Tensor2D {
+  regionVectors(regions: RegionTensors, maps: VisualFeatures): tf.Tensor2D {
     const samples: tf.Tensor2D[] = [];
     if (maps.global)
       samples.push(weightedRows(withZeroRow(maps.global), regions.globalRows, regions.globalWeights));

@@ -130,18 +130,25 @@ function conversationTensors(batch: ConversationBatch): ConversationTensors {
   };
 }
 
-function regionTensors(geometry: RegionGeometry): RegionTensors {
-  const { count } = geometry;
-  const blocks: BlockGeometry[] = [];
+/**
+ * What each block of the sampler reads: positions of its pool [regions · pool, 2], and rows of all regions' pools, one pool
+ * after another, that are kept [regions · n] and looked at [regions · n, k].
+ */
+export function sampledBlocks({ count, ...geometry }: RegionGeometry): {
+  readonly points: Floats;
+  readonly anchors: Ints;
+  readonly neighbors: Ints;
+}[] {
+  const blocks: { points: Floats; anchors: Ints; neighbors: Ints }[] = [];
   let points = geometry.points.data;
   for (const [b, anchors] of geometry.anchors.entries()) {
     const neighbors = geometry.neighbors[b] as Ints;
     const pool = points.length / 2 / count;
     const kept = inPools(anchors, count, pool);
     blocks.push({
-      points: tf.tensor2d(points, [count * pool, 2]),
-      anchors: tf.tensor1d(kept, 'int32'),
-      neighbors: tf.tensor2d(inPools(neighbors, count, pool), [kept.length, lastOf(neighbors)], 'int32'),
+      points: { data: points, shape: [count * pool, 2] },
+      anchors: { data: kept, shape: [kept.length] },
+      neighbors: { data: inPools(neighbors, count, pool), shape: [kept.length, lastOf(neighbors)] },
     });
     const next = new Float32Array(kept.length * 2);
     kept.forEach((row, i) => {
@@ -150,13 +157,21 @@ function regionTensors(geometry: RegionGeometry): RegionTensors {
     });
     points = next;
   }
+  return blocks;
+}
+
+function regionTensors(geometry: RegionGeometry): RegionTensors {
   return {
-    count,
+    count: geometry.count,
     globalRows: matrixOfInts(geometry.globalRows),
     globalWeights: matrix(geometry.globalWeights),
     localRows: matrixOfInts(geometry.localRows),
     localWeights: matrix(geometry.localWeights),
-    blocks,
+    blocks: sampledBlocks(geometry).map(({ points, anchors, neighbors }) => ({
+      points: matrix(points),
+      anchors: flatInts(anchors),
+      neighbors: matrixOfInts(neighbors),
+    })),
   };
 }
 

@@ -93,12 +93,16 @@ export function mergeHeads(x: tf.Tensor4D): tf.Tensor2D {
   return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch * length, heads * width]);
 }
 
-/** An additive mask [1, 1, length, length] that hides from each position what comes after it. */
-export function causalBias(length: number): tf.Tensor4D {
+/**
+ * An additive mask [1, 1, queries, length] that hides from each of the last `queries` positions, all by default, what
+ * comes after it.
+ */
+export function causalBias(length: number, queries: number = length): tf.Tensor4D {
   return tf.tidy(() => {
     const positions = tf.range(0, length, 1, 'float32');
-    const later = tf.greater(tf.reshape(positions, [1, length]), tf.reshape(positions, [length, 1]));
-    return tf.reshape(tf.mul(tf.cast(later, 'float32'), BLOCKED), [1, 1, length, length]);
+    const asking = queries === length ? positions : tf.range(length - queries, length, 1, 'float32');
+    const later = tf.greater(tf.reshape(positions, [1, length]), tf.reshape(asking, [queries, 1]));
+    return tf.reshape(tf.mul(tf.cast(later, 'float32'), BLOCKED), [1, 1, queries, length]);
   });
 }
 
@@ -141,7 +145,7 @@ export function keyBias(visible: tf.Tensor2D): tf.Tensor4D {
   });
 }
 
-/** Both masks at once, [batch, 1, length, length]. */
-export function causalKeyBias(visible: tf.Tensor2D): tf.Tensor4D {
-  return tf.tidy(() => tf.minimum(causalBias(visible.shape[1]), keyBias(visible)));
+/** Both masks at once, [batch, 1, queries, length], for the last `queries` positions, all by default. */
+export function causalKeyBias(visible: tf.Tensor2D, queries: number = visible.shape[1]): tf.Tensor4D {
+  return tf.tidy(() => tf.minimum(causalBias(visible.shape[1], queries), keyBias(visible)));
 }

@@ -57,15 +57,20 @@ export class Linear {
 
   /** [rows, inputs] -> [rows, outputs]. */
   apply(x: tf.Tensor2D): tf.Tensor2D {
-    const y: tf.Tensor2D = tf.matMul(x, this.matrix, false, true);
-    const out = this.bias === undefined ? y : tf.add<tf.Tensor2D>(y, this.bias);
-    return this.#adapter === undefined ? out : tf.add(out, this.#adapter.apply(x));
+    const y = this.#product(x);
+    return this.bias === undefined ? y : tf.add(y, this.bias);
   }
 
   /** The same followed by an activation. */
   applyActivated(x: tf.Tensor2D, activation: ActivationName): tf.Tensor2D {
     const { bias } = this;
-    if (bias === undefined || this.adapted) return activate(activation, this.apply(x));
-    return activateBiased(activation, tf.matMul(x, this.matrix, false, true), bias);
+    if (bias === undefined) return activate(activation, this.apply(x));
+    return activateBiased(activation, this.#product(x), bias);
+  }
+
+  /** x Wᵀ and the adapter's change. */
+  #product(x: tf.Tensor2D): tf.Tensor2D {
+    const y: tf.Tensor2D = tf.matMul(x, this.matrix, false, true);
+    return this.#adapter === undefined ? y : tf.add(y, this.#adapter.apply(x));
   }
 }

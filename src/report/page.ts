@@ -46,7 +46,7 @@ function tilesOf({ stages }: RunReport): Html {
   const last = stages.findLast(stage => stage.steps.length > 0);
   const best = stages.findLast(({ summary }) => summary.best)?.summary;
   const gap = stages.flatMap(({ scores }) => scores.at(-1)?.scores.grounding_gap ?? []).at(-1);
-  const mfu = Math.max(0, ...stages.flatMap(stage => stage.steps.flatMap(({ speed }) => speed.mfu ?? [])));
+  const mfu = median(stages.flatMap(stage => stage.steps.flatMap(({ speed }) => speed.mfu ?? [])));
   const parameters = last?.start?.modules.reduce((sum, module) => sum + module.parameters, 0);
   const tiles = [
     last &&
@@ -67,8 +67,8 @@ function tilesOf({ stages }: RunReport): Html {
     tile('Steps', count(steps), `${stages.length} ${stages.length === 1 ? 'stage' : 'stages'}`),
     parameters !== undefined && tile('Parameters', thousands(parameters), 'of all modules'),
     tile('Time', roughly(stages.reduce((sum, stage) => sum + secondsOf(stage), 0)), 'of all stages'),
-    mfu > 0 &&
-      tile('Best MFU', `${(100 * mfu).toFixed(mfu < 0.1 ? 1 : 0)} %`, "of the machine's matrix peak"),
+    mfu !== undefined &&
+      tile('MFU', `${(100 * mfu).toFixed(mfu < 0.1 ? 1 : 0)} %`, "of the machine's matrix peak, median"),
   ];
   return html`<div class="tiles">${tiles.flatMap(t => t || [])}</div>`;
 }
@@ -112,6 +112,10 @@ function finalScores({ scores }: StageReport): Html | null {
     ),
   );
   return barsOf(`Held-out scores at step ${count(last.step)}`, shown, significant, 1);
+}
+
+function median(values: readonly number[]): number | undefined {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
 function lossText(loss: number | null | undefined): string {

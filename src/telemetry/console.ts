@@ -45,6 +45,21 @@ export async function openConsole(stream: ConsoleStream, options: ConsoleOptions
         case 'note':
           line(event.message);
           return;
+        case 'skip':
+          line(`step ${event.step} skipped: ${event.message}`);
+          return;
+        case 'spike':
+          line(
+            `step ${event.step}: the loss has jumped to ${significant(event.loss)} since step ${event.first}, ` +
+              `${event.zscore.toFixed(0)} deviations above ${significant(event.mean)}`,
+          );
+          return;
+        case 'rollback':
+          line(
+            `back to ${event.checkpoint ?? 'the beginning of the stage'} (step ${event.to}); ` +
+              `steps ${event.first} to ${event.last} will be passed over`,
+          );
+          return;
         case 'end':
           bar?.stop();
           line(

@@ -99,6 +99,8 @@ export type RunEvent =
       readonly speed: StepSpeed;
       readonly tensors: number;
       readonly rssBytes: number;
+      /** Steps of the stage so far in which nothing was updated; absent while there are none. */
+      readonly skipped?: number;
     }
   | { readonly type: 'scores'; readonly step: number; readonly scores: Readonly<Record<string, number>> }
   | { readonly type: 'text'; readonly step: number; readonly tag: string; readonly text: string }
@@ -152,6 +154,45 @@ export type RunEvent =
       readonly hint: string | null;
       /** The newest one that there is. */
       readonly lastCheckpoint: string | null;
+    }
+  | {
+      /** A step in which nothing was updated. */
+      readonly type: 'skip';
+      readonly step: number;
+      /** Its numbers are not finite; or it was part of a spike that the stage went back from. */
+      readonly reason: 'nonfinite' | 'spike';
+      readonly message: string;
+      /** The file that tells its batches and the norms of each module; null for a spike. */
+      readonly report: string | null;
+      /** How many there are by now. */
+      readonly skipped: number;
+    }
+  | {
+      /** The loss has jumped and stayed there. */
+      readonly type: 'spike';
+      readonly step: number;
+      /** The first step that jumped. */
+      readonly first: number;
+      readonly loss: number;
+      /** Of the losses before. */
+      readonly mean: number;
+      readonly deviation: number;
+      /** How many deviations above the mean the loss lies. */
+      readonly zscore: number;
+    }
+  | {
+      /** The stage has gone back; steps that are repeated are not logged again. */
+      readonly type: 'rollback';
+      readonly step: number;
+      /** The step from which it goes on. */
+      readonly to: number;
+      /** Null for the beginning of the stage. */
+      readonly checkpoint: string | null;
+      /** Steps whose batches will be passed over. */
+      readonly first: number;
+      readonly last: number;
+      /** How often by now. */
+      readonly rollbacks: number;
     }
   | { readonly type: 'note'; readonly message: string }
   | {

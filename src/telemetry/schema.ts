@@ -61,6 +61,7 @@ const step = z.object({
   }),
   tensors: count,
   rssBytes: count,
+  skipped: count.optional(),
 });
 
 const scores = z.object({ type: z.literal('scores'), ...timed, step: count, scores: named });
@@ -135,6 +136,38 @@ const saveFailed = z.object({
   lastCheckpoint: z.string().nullable(),
 });
 
+const skip = z.object({
+  type: z.literal('skip'),
+  ...timed,
+  step: count,
+  reason: z.enum(['nonfinite', 'spike']),
+  message: z.string(),
+  report: z.string().nullable(),
+  skipped: count,
+});
+
+const spike = z.object({
+  type: z.literal('spike'),
+  ...timed,
+  step: count,
+  first: count,
+  loss: number,
+  mean: number,
+  deviation: number,
+  zscore: number,
+});
+
+const rollback = z.object({
+  type: z.literal('rollback'),
+  ...timed,
+  step: count,
+  to: count,
+  checkpoint: z.string().nullable(),
+  first: count,
+  last: count,
+  rollbacks: count,
+});
+
 const note = z.object({ type: z.literal('note'), ...timed, message: z.string() });
 
 const stop = z.object({
@@ -167,6 +200,9 @@ export const metricsLine = z.discriminatedUnion('type', [
   profile,
   checkpoint,
   saveFailed,
+  skip,
+  spike,
+  rollback,
   note,
   stop,
   end,

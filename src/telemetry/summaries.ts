@@ -47,6 +47,7 @@ export function stepScalars(event: StepEvent): Record<string, number> {
     ...(event.padding === undefined ? {} : { 'data/padding': event.padding }),
     ...(event.queued === undefined ? {} : { 'data/queued': event.queued }),
     'memory/rss_bytes': event.rssBytes,
+    ...(event.skipped !== undefined && { 'steps/skipped': event.skipped }),
     'memory/tensors': event.tensors,
   };
 }

@@ -122,6 +122,9 @@ export function openTensorBoard(dir: string, options: TensorBoardOptions): RunLi
         case 'checkpoint':
         case 'save-failed':
         case 'profile':
+        case 'skip':
+        case 'spike':
+        case 'rollback':
         case 'note':
           return;
       }

@@ -4,6 +4,7 @@ import { Ferret } from '../models/ferret.ts';
 import { addLowRank } from '../nn/lora.ts';
 import type { ParameterTree } from '../nn/parameter.ts';
 import type { LayerAdapter, NamedArray } from './checkpoint.ts';
+import { moduleOf } from './groups.ts';
 import { compile, lies, listOf, matchesNothing } from './patterns.ts';
 import type { LoadedCheckpoint } from './reading.ts';
 import type { LoraConfig, Recipe } from './recipe.ts';
@@ -82,7 +83,7 @@ function targetsOf(entry: LoraConfig, key: string, layers: readonly string[]): s
 }
 
 function noLayers(tree: ParameterTree, key: string, module: string): GroundError {
-  const modules = [...new Set([...tree.adaptable.keys()].map(name => name.split('.').slice(0, 2).join('.')))];
+  const modules = [...new Set([...tree.adaptable.keys()].map(moduleOf))];
   return new GroundError('config', `${key}.module: "${module}" has no linear layer that a loss reads`, {
     hint: `there are some in ${modules.join(', ')}`,
   });

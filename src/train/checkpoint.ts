@@ -17,6 +17,7 @@ import { linkOrCopy } from '../link.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { type Dtype, itemSize } from '../models/dtypes.ts';
 import { encodeSafetensors, type TensorEntry } from '../models/safetensors.ts';
+import type { GuardState } from './guards.ts';
 import { MANIFEST, manifestText } from './integrity.ts';
 import { checkpointName } from './rundir.ts';
 
@@ -76,6 +77,8 @@ export interface CheckpointState {
   readonly metric?: Metric;
   /** Fingerprints of what was read besides the recipe; going on with other content would be another run. */
   readonly inputs?: Inputs;
+  /** What the guards remember. */
+  readonly guards?: GuardState;
   /** The adapters among the weights; absent where there are none. */
   readonly adapters?: readonly LayerAdapter[];
   /** Version of the `ground` that wrote it. */

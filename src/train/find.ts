@@ -35,10 +35,11 @@ export async function requireWhole(path: string): Promise<void> {
  * alone, and only as far as it takes to know.
  */
 export async function openNewest<T>(stageDir: string, open: Open<T>): Promise<Newest<T>> {
-  return openFirst((await listCheckpoints(stageDir)).reverse(), open);
+  return newestOf((await listCheckpoints(stageDir)).reverse(), open);
 }
 
-async function openFirst<T>(candidates: readonly CheckpointRef[], open: Open<T>): Promise<Newest<T>> {
+/** As `openNewest`, of some checkpoints, newest first. */
+export async function newestOf<T>(candidates: readonly CheckpointRef[], open: Open<T>): Promise<Newest<T>> {
   const warnings: string[] = [];
   for (const ref of candidates) {
     try {
@@ -104,7 +105,7 @@ export async function openResolved<T>(
   const warnings: string[] = [];
   for (const stageDir of candidates) {
     const refs = best ? await byScore(stageDir) : (await listCheckpoints(stageDir)).reverse();
-    const newest = await openFirst(refs, open);
+    const newest = await newestOf(refs, open);
     warnings.push(...newest.warnings);
     if (newest.found) return { path: newest.found.path, value: newest.found.value, warnings };
     if (candidates.length > 1) warnings.push(`${stageDir} has no ${best ? 'scored' : 'whole'} checkpoint`);

@@ -2,7 +2,7 @@ import { GroundError } from '../errors.ts';
 import type { Parameter, ParameterTree } from '../nn/parameter.ts';
 import type { ModuleSummary } from '../telemetry/events.ts';
 import { adaptedLayer } from './adapters.ts';
-import { groupOf, trainedGroups } from './groups.ts';
+import { groupOf, moduleOf, trainedGroups } from './groups.ts';
 import { lies, listOf, matcher } from './patterns.ts';
 import { rateFactors } from './rates.ts';
 import type { StageRecipe, TrainGroup } from './recipe.ts';
@@ -22,6 +22,11 @@ export interface TrainingPlan {
   readonly frozen: readonly Parameter[];
   /** One row a module of the model, for the table before the first step. */
   readonly modules: readonly ModuleSummary[];
+}
+
+/** Everything that trains, bank after bank. */
+export function trainedBy({ banks }: TrainingPlan): Parameter[] {
+  return banks.flatMap(bank => bank.parameters);
 }
 
 /**
@@ -176,28 +181,34 @@ function peakLearningRate(stage: StageRecipe, entry: string): number {
   return lr;
 }
 
-/** Modules at the depth at which people speak of them: encoder.global, projector.local, sampler, llm. */
-export function moduleOf(name: string): string {
-  const [first = name, second = ''] = name.split('.');
-  return first === 'encoder' || first === 'projector' ? `${first}.${second}` : first;
-}
-
 function groupNames(tree: ParameterTree): string[] {
   return [...new Set(tree.all.flatMap(p => [p.name.split('.')[0] ?? p.name, moduleOf(p.name)]))];
 }
 
 function summarize(tree: ParameterTree, banks: readonly ParameterBank[]): ModuleSummary[] {
   const bankOf = new Map(banks.flatMap(bank => bank.parameters.map(p => [p.name, bank] as const)));
-  const rows = new Map<string, { parameters: number; trainable: number; lr: number }>();
+  const rows = new Map<string, { parameters: number; trainable: number; banks: Set<ParameterBank> }>();
   for (const p of tree.all) {
     const key = moduleOf(p.name);
-    const row = rows.get(key) ?? { parameters: 0, trainable: 0, lr: 0 };
-    const lr = bankOf.get(p.name)?.peakLr;
-    rows.set(key, {
-      parameters: row.parameters + p.size,
-      trainable: row.trainable + (lr === undefined ? 0 : p.size),
-      lr: Math.max(row.lr, lr ?? 0),
-    });
+    const row = rows.get(key) ?? { parameters: 0, trainable: 0, banks: new Set() };
+    const bank = bankOf.get(p.name);
+    rows.set(key, row);
+    row.parameters += p.size;
+    if (bank === undefined) continue;
+    row.trainable += p.size;
+    row.banks.add(bank);
   }
-  return [...rows].map(([group, row]) => ({ group, ...row }));
+  return [...rows].map(([group, { parameters, trainable, banks: own }]) => {
+    const rates = [...own].map(bank => bank.peakLr);
+    const lr = Math.max(0, ...rates);
+    const weightDecay = Math.max(0, ...[...own].map(bank => bank.weightDecay));
+    return {
+      group,
+      parameters,
+      trainable,
+      lr,
+      ...(Math.min(lr, ...rates) < lr ? { lowestLr: Math.min(...rates) } : {}),
+      ...(weightDecay > 0 ? { weightDecay } : {}),
+    };
+  });
 }

@@ -9,3 +9,9 @@ export function groupOf(entry: TrainGroup): string {
 export function trainedGroups({ train, lora = [] }: Pick<StageRecipe, 'train' | 'lora'>): string[] {
   return [...new Set([...train.map(groupOf), ...lora.map(({ module }) => module)])];
 }
+
+/** Modules at the depth at which people speak of them: encoder.global, projector.local, sampler, llm. */
+export function moduleOf(name: string): string {
+  const [first = name, second = ''] = name.split('.');
+  return first === 'encoder' || first === 'projector' ? `${first}.${second}` : first;
+}

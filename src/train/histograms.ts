@@ -49,7 +49,8 @@ export function histogramOf(tag: string, values: ArrayLike<number>): Histogram {
 
 function binsOf(values: ArrayLike<number>, min: number, max: number): [number, number, number][] {
   // All values alike: one bin around them, since one without width shows nothing.
-  const [low, high] = max > min ? [min, max] : [min - 0.5, max + 0.5];
+  const around = Math.max(0.5, Math.abs(min) / 100);
+  const [low, high] = max > min ? [min, max] : [min - around, max + around];
   const counts = new Array<number>(BINS).fill(0);
   const scale = BINS / (high - low);
   for (let i = 0; i < values.length; i++) {

@@ -1,4 +1,4 @@
-/** One writer a stage: a `lock` file that names the process, and is recognised as left behind when that process is gone. */
+/** One writer a run, and one a stage: a `lock` file that names the process, and is recognised as left behind when that process is gone. */
 import { readFileSync } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -15,7 +15,7 @@ export interface LockOwner {
   readonly since: string;
 }
 
-export interface StageLock {
+export interface FolderLock {
   /** What a killed process had left half written and is now gone. */
   readonly cleaned: readonly string[];
   release(): Promise<void>;
@@ -27,10 +27,10 @@ const HEARTBEAT_MS = 60_000;
 const SILENCE_MS = 10 * HEARTBEAT_MS;
 
 /**
- * Makes this process the only writer of a stage's folder, which is created when missing, and clears what a killed one left
+ * Makes this process the only writer of a run's or a stage's folder, which is created when missing, and clears what a killed one left
  * there. Throws GroundError('train') naming the process that has the lock.
  */
-export async function lockStage(stageDir: string): Promise<StageLock> {
+export async function lockFolder(stageDir: string): Promise<FolderLock> {
   await mkdir(stageDir, { recursive: true }).catch(thrown => {
     throw ioError(thrown, 'create', stageDir);
   });

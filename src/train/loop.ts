@@ -2,18 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { writeFileAtomic } from '../atomic.ts';
-import { tensorCount } from '../engine/memory.ts';
 import { messageOf } from '../errors.ts';
-import { reach } from '../fault.ts';
 import type { Ferret } from '../models/ferret.ts';
-import type { Histogram, RunEvent, RunListener } from '../telemetry/events.ts';
+import type { RunEvent, RunListener } from '../telemetry/events.ts';
 import { buildModel } from './adapters.ts';
-import { gradientHistograms, weightHistograms } from './histograms.ts';
-import { lockStage } from './lock.ts';
+import { Interrupted, type Requests } from './interrupt.ts';
+import { lockFolder } from './lock.ts';
 import type { ProfiledSteps } from './profile.ts';
 import type { Recipe } from './recipe.ts';
 import { bestOf } from './retention.ts';
-import { stageFolder } from './rundir.ts';
+import { rollBack } from './rollback.ts';
+import { checkpointName, stageFolder } from './rundir.ts';
 import {
   closeSession,
   metricOf,
@@ -24,9 +23,9 @@ import {
   startEvent,
   takeContent,
 } from './session.ts';
-import { decideStart, initialWeights, type RecipeCodec, type Start } from './start.ts';
-import type { StepHooks } from './step.ts';
-import { loadWeights, takeWeights } from './weights.ts';
+import { decideStart, prepareWeights, type RecipeCodec, type Start } from './start.ts';
+import { isDue, takeStep } from './take-step.ts';
+import { requireUnchanged } from './unchanged.ts';
 
 /** Scores a model on held-out data; emits what is worth seeing. Given from above: eval/ builds on train/. */
 export type Evaluate = (
@@ -34,6 +33,8 @@ export type Evaluate = (
   recipe: Recipe,
   step: number,
   emit: (event: RunEvent) => void,
+  /** Called every now and then; may throw to give up. */
+  onProgress: () => void,
 ) => Promise<Readonly<Record<string, number>>>;
 
 export interface StageOptions {
@@ -52,6 +53,8 @@ export interface StageOptions {
   /** Opens what follows the stage (files, console), knowing the step from which it goes on. */
   readonly listeners: (stageDir: string, step: number) => Promise<RunListener>;
   readonly evaluate: Evaluate;
+  /** What signals have asked for. */
+  readonly requests: Requests;
   /** Steps that run op by op and are written down as a trace. */
   readonly profile?: ProfiledSteps;
 }
@@ -69,24 +72,25 @@ export interface StageResult {
   readonly checkpoint: string;
 }
 
-/** How many of the last steps the reported last loss averages. */
-const LAST_STEPS = 20;
-
 /**
  * Trains one stage to its end, from wherever its folder says it stands, and scores it. The same call after a crash
  * continues from the last whole checkpoint and ends with the same weights, bit for bit.
- * Throws GroundErrors; what was saved before stays whole.
+ * Throws GroundErrors, `Interrupted` where that was asked for; what was saved before stays whole.
  */
 export async function trainStage(options: StageOptions): Promise<StageResult> {
   const { recipe, runDir, codec } = options;
   const stageDir = join(runDir, stageFolder(recipe.stage.stage));
-  const lock = await lockStage(stageDir);
+  const lock = await lockFolder(stageDir);
   const model = buildModel(recipe);
   try {
     const start = await decideStart(stageDir, runDir, recipe, codec, options);
     const done = start.kind === 'finished' ? await readResult(stageDir, start.checkpoint.path) : undefined;
     if (done) return done;
+    const { requests } = options;
+    const unchanged = 'no step was taken since it began';
+    requests.throwIfStopped(unchanged);
     await prepareWeights(model, recipe, runDir, start);
+    requests.throwIfStopped(unchanged);
     const prepared = await prepareSaving(model, stageDir, start, recipe.stage);
     await writeFileAtomic(join(stageDir, 'recipe.yaml'), codec.write(recipe));
     return await runStage(prepared, start, options);
@@ -96,32 +100,37 @@ export async function trainStage(options: StageOptions): Promise<StageResult> {
   }
 }
 
-async function prepareWeights(model: Ferret, recipe: Recipe, runDir: string, start: Start): Promise<void> {
-  const { parameters } = model;
-  if (start.kind !== 'fresh') return loadWeights(parameters, start.checkpoint.model, start.checkpoint.path);
-  const weights = await initialWeights(parameters, recipe, runDir);
-  await takeWeights(parameters, weights, recipe.stage.from ?? 'the random start');
-}
-
 async function runStage(prepared: Prepared, start: Start, options: StageOptions): Promise<StageResult> {
   const session = await openSession(prepared, start, options);
-  const { listener, progress, plan, saving, stageDir, clock } = session;
+  const { listener, progress, plan, saving, stageDir, clock, guards } = session;
   const { stage } = options.recipe;
   try {
     for (const message of start.warnings) listener.on({ type: 'note', message });
     listener.on(startEvent(options, plan.modules, start, progress.step, session.peakFlops));
     let scores: StageResult['scores'] | undefined;
+    if (owesScores(start, options)) await saveIfDue(session, await scoreOrSave(session));
     while (progress.step < stage.steps) {
+      // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
+      await clock.wait('data', setImmediate);
+      await stopIfAsked(session);
       session.profile?.begin(progress.step + 1);
-      await takeStep(session);
+      const spike = await takeStep(session);
+      saving.retentionPaused = !guards.sound;
+      if (spike && guards.spike.action === 'rollback') {
+        await rollBack(session, spike);
+        continue;
+      }
+      await stopIfTooLarge(session);
+      const isLast = progress.step === stage.steps;
       // Scored before it is saved: what a crash in between costs is repeated as a whole, and logged once.
-      const scored = isDue(stage.eval.every, progress.step, stage.steps);
+      const scored = isDue(stage.eval.every, progress.step, stage.steps) && progress.step > guards.replayedTo;
       if (scored) scores = await scoreOrSave(session);
+      if (isLast) await requireUnchanged(plan.frozen, session.fingerprints);
       await saveIfDue(session, scored ? scores : undefined);
-      const profiled = await session.profile?.end(progress.step, progress.step === stage.steps);
+      const profiled = await session.profile?.end(progress.step, isLast);
       if (profiled) listener.on(profiled);
     }
-    scores ??= await score(session);
+    scores ??= await scoreOrSave(session);
     const split = clock.total();
     const result: StageResult = {
       stage: stage.stage,
@@ -157,82 +166,64 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
 /** Logs why a stage ends; a log that cannot be written, which may be the reason, hides nothing. */
 function tellFailure({ listener, progress }: Session, thrown: unknown): void {
   try {
-    listener.on({ type: 'stop', step: progress.step, reason: 'failed', message: messageOf(thrown) });
+    const reason = thrown instanceof Interrupted ? 'interrupted' : 'failed';
+    listener.on({ type: 'stop', step: progress.step, reason, message: messageOf(thrown) });
   } catch {
     // What was thrown first is what the person needs to hear.
   }
 }
 
-/** Whether something that happens every `every` steps (0: never before the end) happens after this one. */
-function isDue(every: number, step: number, steps: number): boolean {
-  return step === steps || (every > 0 && step % every === 0);
+/** Whether a stage that goes on was interrupted while the step was scored at which it stands. */
+function owesScores(start: Start, { recipe: { stage } }: StageOptions): boolean {
+  if (start.kind !== 'resume') return false;
+  const { step, scores } = start.checkpoint.state;
+  return scores === undefined && step > 0 && isDue(stage.eval.every, step, stage.steps);
 }
 
-async function takeStep(session: Session): Promise<void> {
-  const { options, trainStep, plan, loader, listener, progress, clock, pace, profile } = session;
-  const { stage } = options.recipe;
-  const { batches, position, skipped, served, padding, queued } = await clock.wait('data', async () => {
-    // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
-    await setImmediate();
-    return loader.next();
-  });
-  for (const message of skipped) listener.on({ type: 'note', message });
-  reach('step');
-  const { histograms: every = 0 } = stage.log;
-  const histograms: Histogram[] | undefined = every > 0 && (progress.step + 1) % every === 0 ? [] : undefined;
-  const hooks: StepHooks = {
-    time: (phase, work) => clock.time(phase, work),
-    ...(histograms && {
-      gradients: (parameters, gradients) =>
-        clock.time('logging', () => histograms.push(...gradientHistograms(parameters, gradients))),
-    }),
-  };
-  const run = () => trainStep.run(batches, progress.step, hooks);
-  const result = profile ? profile.run(run) : run();
-  loader.recycle(batches);
-  progress.step += 1;
-  progress.samples += result.samples;
-  progress.tokens += result.tokens;
-  progress.firstLoss ??= result.loss;
-  progress.lastLosses = [...progress.lastLosses, result.loss].slice(-LAST_STEPS);
-  progress.loader = position;
-  pace.add(result);
-  if (histograms) {
-    const trained = plan.banks.flatMap(bank => bank.parameters);
-    clock.time('logging', () => histograms.push(...weightHistograms(trained)));
-    listener.on({ type: 'histograms', step: progress.step, histograms });
+/** Saves and throws `Interrupted` where a signal has asked for the end; saves where one has asked for that. */
+async function stopIfAsked(session: Session): Promise<void> {
+  const { requests, recipe } = session.options;
+  const { progress } = session;
+  if (requests.stop === null) {
+    if (requests.takeSave()) await save(session, undefined);
+    return;
   }
-  if (progress.step > 1 && !isDue(stage.log.every, progress.step, stage.steps)) return;
-  const seconds = clock.lap();
-  listener.on({
-    type: 'step',
-    step: progress.step,
-    loss: result.loss,
-    losses: result.losses,
-    gradNorm: result.gradNorm,
-    lr: result.lr,
-    samples: result.samples,
-    tokens: result.tokens,
-    mixture: Object.fromEntries(served.map(({ name, count }) => [name, count])),
-    padding,
-    queued,
-    seconds,
-    speed: pace.take(progress.step, seconds),
-    tensors: tensorCount(),
-    rssBytes: process.memoryUsage.rss(),
-  });
+  const place = await completeSave(session);
+  const { steps } = recipe.stage;
+  requests.throwIfStopped(
+    place === ''
+      ? 'before the first step, so there was nothing to save'
+      : `step ${progress.step} of ${steps} is saved in ${place}`,
+  );
+}
+
+/** Saves and throws where the process has grown too large or tensors grow in number. */
+async function stopIfTooLarge(session: Session): Promise<void> {
+  const { guards, progress, trainStep } = session;
+  const problem = guards.memory.check(progress.step, trainStep.recordings);
+  if (!problem) return;
+  await completeSave(session);
+  throw problem;
+}
+
+/** Makes sure that the step at which the stage stands is saved; yields where, '' before the first step. */
+async function completeSave(session: Session): Promise<string> {
+  const { progress, saving } = session;
+  await saving.settle();
+  if (progress.step > 0 && basename(saving.last) !== checkpointName(progress.step)) {
+    await session.clock.wait('save', () =>
+      saving.complete(progress.step, () => takeContent(session, undefined)),
+    );
+  }
+  return saving.last;
 }
 
 /** Scores the model that the stage would end with: the running average, where there is one. */
-async function score({
-  options,
-  model,
-  trainStep,
-  listener,
-  progress,
-  clock,
-}: Session): Promise<StageResult['scores']> {
-  const evaluate = () => options.evaluate(model, options.recipe, progress.step, event => listener.on(event));
+async function score(session: Session): Promise<StageResult['scores']> {
+  const { options, model, trainStep, listener, progress, clock } = session;
+  const { recipe, requests } = options;
+  const giveUp = (): void => requests.throwIfStopped('while scoring');
+  const evaluate = () => options.evaluate(model, recipe, progress.step, event => listener.on(event), giveUp);
   const scores = await clock.wait('eval', () => trainStep.average?.during(evaluate) ?? evaluate());
   listener.on({ type: 'scores', step: progress.step, scores });
   return scores;
@@ -243,21 +234,28 @@ async function scoreOrSave(session: Session): Promise<StageResult['scores']> {
   try {
     return await score(session);
   } catch (thrown) {
-    await session.saving.begin(session.progress.step, () => takeContent(session, undefined));
+    await stopIfAsked(session);
+    await save(session, undefined);
     throw thrown;
   }
 }
 
 /** Saves where the recipe says so, at the end, and where the model has never been as good. */
 async function saveIfDue(session: Session, scores: StageResult['scores'] | undefined): Promise<void> {
-  const { options, progress, saving, clock } = session;
+  const { options, progress } = session;
   const { checkpoint, steps } = options.recipe.stage;
   const better = scores !== undefined && isBest(session, scores);
   if (!better && !isDue(checkpoint.every, progress.step, steps)) return;
+  await save(session, scores);
+}
+
+/** Saves; waits for it at the end of the stage. */
+async function save(session: Session, scores: StageResult['scores'] | undefined): Promise<void> {
+  const { options, progress, saving, clock } = session;
   const take = () => takeContent(session, scores);
-  const last = progress.step === steps;
   await clock.wait('save', async () => {
-    await (last ? saving.complete(progress.step, take) : saving.begin(progress.step, take));
+    if (progress.step === options.recipe.stage.steps) await saving.complete(progress.step, take);
+    else await saving.begin(progress.step, take);
   });
 }
 

@@ -37,7 +37,7 @@ export function compile(key: string, pattern: string): RegExp {
     return new RegExp(pattern);
   } catch {
     throw new GroundError('config', `${key}: "${pattern}" is no regular expression`, {
-      hint: 'write \\\\. for a dot, and (10|11) for one of two',
+      hint: 'write \\. for a dot, and (10|11) for one of two',
     });
   }
 }

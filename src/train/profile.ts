@@ -57,9 +57,9 @@ export class StepProfile {
       began: this.#stepBegan,
       ended: performance.now(),
     });
+    this.#clock.onSpan = undefined;
     if (step < this.#steps.last && !isLast) return undefined;
     this.#from = undefined;
-    this.#clock.onSpan = undefined;
     const path = join(this.#stageDir, `profile-${from}-${step}.json`);
     const ops = this.#ops.map(({ op, began, ended, shapes }) => {
       return { name: op, category: 'op', began, ended, details: { shapes } };

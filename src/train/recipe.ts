@@ -1,5 +1,6 @@
 import type { TaskName } from '../data/tasks/names.ts';
 import type { ModelConfig } from '../models/config.ts';
+import type { SpikeConfig } from './watchdog.ts';
 
 /** One source of training samples: a folder of shards seen through a task. */
 export interface DataSource {
@@ -124,6 +125,18 @@ export interface StageRecipe {
   readonly bad_sample_limit?: number;
   readonly steps: number;
   readonly seed: number;
+  /** What a loss or gradient that is not finite does; `stop` where absent. */
+  readonly on_nonfinite?: 'stop' | 'skip';
+  /** Such steps that may be skipped before the run ends; 5 where absent. */
+  readonly nonfinite_limit?: number;
+  /** What a jump of the loss does; `SPIKE_DEFAULTS` where absent. */
+  readonly spike?: Partial<SpikeConfig>;
+  /** What parameters that train and get no gradient do; `note` where absent. */
+  readonly on_no_gradient?: 'note' | 'stop';
+  readonly limits?: {
+    /** Resident memory of the process, GiB; 0 or absent: none. */
+    readonly memory?: number;
+  };
   readonly log: {
     readonly every: number;
     /** Steps between histograms of weights and gradients; 0 or absent: none. */

@@ -41,7 +41,7 @@ export async function listStages(runDir: string): Promise<{ path: string; stage:
 
 /** What a run writes into a stage's folder; nothing else is touched by `clearStage`. */
 const STAGE_FILE =
-  /^(checkpoint-\d{6,}(\.trial)?(\.(tmp|old)-\d+)?|frozen\.safetensors|metrics\.jsonl|recipe\.yaml|result\.json|probes|profile-\d+-\d+\.json|events\.out\.tfevents\..+)$/;
+  /^(checkpoint-\d{6,}(\.trial)?(\.(tmp|old)-\d+)?|frozen\.safetensors|metrics\.jsonl|recipe\.yaml|result\.json|nonfinite-\d{6,}\.json|probes|eval|profile-\d+-\d+\.json|events\.out\.tfevents\..+)$/;
 
 /** Deletes what an earlier run left in a stage's folder, for `--fresh`. Files of other names stay. */
 export async function clearStage(stageDir: string): Promise<void> {

@@ -42,6 +42,11 @@ export class Saving {
     return this.#last;
   }
 
+  /** After the newer ones were deleted: what is the newest now, '' for none. */
+  goBack(last: string): void {
+    this.#last = last;
+  }
+
   /** While true no checkpoint is deleted: the run's numbers are not finite. */
   set retentionPaused(paused: boolean) {
     this.#paused = paused;
@@ -84,8 +89,13 @@ export class Saving {
   }
 
   /** Waits for what is being written. Never throws: what failed has been reported. */
-  async close(): Promise<void> {
+  async settle(): Promise<void> {
     await this.#running;
+  }
+
+  /** As `settle`, for good. */
+  async close(): Promise<void> {
+    await this.settle();
     await this.#options.writer.close();
   }
 

@@ -18,19 +18,24 @@ import {
 } from './checkpoint.ts';
 import { StageClock } from './clock.ts';
 import { bestScore } from './find.ts';
-import { planTraining, type TrainingPlan } from './freeze.ts';
+import { planTraining, type TrainingPlan, trainedBy } from './freeze.ts';
 import { adoptFrozen, isUnchanged, writeFrozen } from './frozen.ts';
 import { trainedGroups } from './groups.ts';
+import { Guards } from './guards.ts';
 import { readInputs } from './inputs.ts';
+import { largestTensors } from './largest.ts';
 import type { StageOptions } from './loop.ts';
 import { machinePeak } from './machine.ts';
+import { initialState } from './optimizer.ts';
 import { Pace } from './pace.ts';
 import { StepProfile } from './profile.ts';
+import type { LoadedCheckpoint } from './reading.ts';
 import type { StageRecipe } from './recipe.ts';
 import { retentionPolicy } from './retention.ts';
 import { Saving } from './saving.ts';
-import type { Start } from './start.ts';
+import { prepareWeights, type Start } from './start.ts';
 import { TrainStep } from './step.ts';
+import { type Fingerprints, fingerprintsOf } from './unchanged.ts';
 import { bankStates, momentSources, snapshot, weightSources } from './weights.ts';
 import { openWriter } from './writer.ts';
 
@@ -51,10 +56,14 @@ export interface Session {
   readonly model: Ferret;
   readonly plan: TrainingPlan;
   readonly trainStep: TrainStep;
-  readonly loader: Loader;
+  /** Opened again where the stage goes back. */
+  loader: Loader;
   readonly listener: RunListener;
   readonly progress: Progress;
   readonly saving: Saving;
+  readonly guards: Guards;
+  /** Of what does not train, as the session began. */
+  readonly fingerprints: Fingerprints;
   readonly clock: StageClock;
   readonly pace: Pace;
   /** Undefined unless steps are to be profiled. */
@@ -119,17 +128,12 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
   };
   const metric = metricOf(stage);
   const best = metric ? await bestScore(stageDir, metric) : null;
-  const loader = await openLoader({
-    model: modelConfig,
-    stage,
-    workers: options.workers,
-    ...(progress.loader ? { position: progress.loader } : {}),
-  });
+  const fingerprints = await fingerprintsOf(plan.frozen);
+  const loader = await openAt(progress.loader, options);
   const trainStep = new TrainStep(model, plan, stage);
-  if (start.kind !== 'fresh' && start.checkpoint.optimizer) {
-    trainStep.restore(bankStates(plan.banks, start.checkpoint.optimizer));
-    trainStep.average?.restore(start.checkpoint.average ?? new Map());
-  }
+  if (start.kind !== 'fresh') restoreStep(trainStep, plan, start.checkpoint);
+  const guards = new Guards(stage, stageDir, trainedBy(plan), () => largestTensors(model, plan, trainStep));
+  if (start.kind !== 'fresh') guards.restore(start.checkpoint.state.guards);
   const peakFlops = await machinePeak(options.runDir, options.engine);
   const clock = new StageClock();
   const listener = timed(await options.listeners(stageDir, progress.step), clock);
@@ -151,10 +155,46 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
     listener,
     progress,
     saving,
+    guards,
+    fingerprints,
     inputs,
     tokenizer,
     best,
   };
+}
+
+/** Puts a running session where a start says: weights, moments, counters and position in the data are those of there. */
+export async function reopen(session: Session, start: Start): Promise<void> {
+  const { options, model, plan, trainStep, progress } = session;
+  await prepareWeights(model, options.recipe, options.runDir, start);
+  if (start.kind === 'fresh') restartStep(trainStep, plan);
+  else restoreStep(trainStep, plan, start.checkpoint);
+  Object.assign(progress, progressOf(start));
+  await session.loader.close();
+  session.loader = await openAt(progress.loader, options);
+}
+
+function openAt(position: LoaderPosition | undefined, { recipe, workers }: StageOptions): Promise<Loader> {
+  const { model, stage } = recipe;
+  return openLoader({ model, stage, workers, ...(position ? { position } : {}) });
+}
+
+function restoreStep(
+  step: TrainStep,
+  plan: TrainingPlan,
+  { optimizer, average, state }: LoadedCheckpoint,
+): void {
+  if (!optimizer) return;
+  step.restore(bankStates(plan.banks, optimizer), state.updates);
+  step.average?.restore(average ?? new Map());
+}
+
+/** As a new step would be, with the weights that the model has now. */
+function restartStep(step: TrainStep, plan: TrainingPlan): void {
+  step.restore(initialState(plan.banks), 0);
+  step.average?.restore(
+    new Map(trainedBy(plan).map(p => [p.name, { shape: p.shape, data: p.value.dataSync<'float32'>() }])),
+  );
 }
 
 /** Counts what a listener does as logging. */
@@ -166,7 +206,9 @@ function timed(listener: RunListener, clock: StageClock): RunListener {
 }
 
 /** Ends everything, a save that is being written first. */
-export async function closeSession({ saving, loader, trainStep, listener }: Session): Promise<void> {
+export async function closeSession(session: Session): Promise<void> {
+  const { saving, loader, trainStep, listener, guards } = session;
+  guards.memory.close();
   await saving.close();
   await loader.close();
   trainStep.dispose();
@@ -188,7 +230,7 @@ export async function takeContent(
   session: Session,
   scores: Readonly<Record<string, number>> | undefined,
 ): Promise<CheckpointContent> {
-  const { options, stageDir, plan, trainStep, progress, inputs, adapters } = session;
+  const { options, stageDir, plan, trainStep, progress, inputs, adapters, guards } = session;
   const { recipe, codec } = options;
   if (session.frozen && !(await isUnchanged(session.frozen))) {
     session.frozen = await writeFrozen(stageDir, weightSources(plan.frozen));
@@ -202,7 +244,7 @@ export async function takeContent(
       steps: recipe.stage.steps,
       samples: progress.samples,
       tokens: progress.tokens,
-      updates: progress.step,
+      updates: trainStep.updates,
       // Every random stream is named by this seed, a purpose and an id: there is no other state of chance.
       seeds: { stage: recipe.stage.seed },
       loader: (progress.loader ?? null) as Json,
@@ -211,10 +253,11 @@ export async function takeContent(
       ...(scores === undefined ? {} : { scores }),
       ...(metric === undefined ? {} : { metric }),
       inputs,
+      guards: guards.state,
       ...(adapters.length === 0 ? {} : { adapters }),
       version: VERSION,
     },
-    model: await snapshot(weightSources(plan.banks.flatMap(bank => bank.parameters))),
+    model: await snapshot(weightSources(trainedBy(plan))),
     optimizer: {
       m: await snapshot(momentSources(plan.banks, trainStep.moments, 'm')),
       v: await snapshot(momentSources(plan.banks, trainStep.moments, 'v')),

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { GroundError } from '../errors.ts';
+import type { Ferret } from '../models/ferret.ts';
 import type { ParameterTree } from '../nn/parameter.ts';
 import { adaptedLayer, buildModel, startingWeights } from './adapters.ts';
 import type { Inputs } from './checkpoint.ts';
@@ -11,7 +12,14 @@ import { readInputs } from './inputs.ts';
 import { type LoadedCheckpoint, loadCheckpoint, readSteps } from './reading.ts';
 import type { Recipe } from './recipe.ts';
 import { clearStage, stageFolder } from './rundir.ts';
-import { copyGroup, randomWeights, readWeights, type WeightSource } from './weights.ts';
+import {
+  copyGroup,
+  loadWeights,
+  randomWeights,
+  readWeights,
+  takeWeights,
+  type WeightSource,
+} from './weights.ts';
 
 /** Where a stage begins: new, in the middle, or not at all because it is finished. */
 export type Start =
@@ -107,6 +115,18 @@ export async function isFinished(runDir: string, stage: number): Promise<boolean
     return readSteps(path);
   });
   return found !== null && found.value.step >= found.value.steps;
+}
+
+/** Gives a model the weights that a start says: those of its checkpoint, or those that the stage begins with. */
+export async function prepareWeights(
+  { parameters }: Ferret,
+  recipe: Recipe,
+  runDir: string,
+  start: Start,
+): Promise<void> {
+  if (start.kind !== 'fresh') return loadWeights(parameters, start.checkpoint.model, start.checkpoint.path);
+  const weights = await initialWeights(parameters, recipe, runDir);
+  await takeWeights(parameters, weights, recipe.stage.from ?? 'the random start');
 }
 
 /**

@@ -9,6 +9,7 @@ import type { TrainingMode } from '../nn/training.ts';
 import { hashSeed } from '../random.ts';
 import { WeightAverage } from './average.ts';
 import type { ParameterBank, TrainingPlan } from './freeze.ts';
+import { type LargeTensor, largestOf, largestOutputs } from './largest.ts';
 import { NonFiniteStep, reportNonFinite } from './nonfinite.ts';
 import { adamw, adamwInPlace, type BankState, initialState, updateVector } from './optimizer.ts';
 import { graphCost } from './plan/cost.ts';
@@ -54,11 +55,16 @@ export class TrainStep {
   readonly #trained: readonly Parameter[];
   readonly #flopsOf = new Map<string, number>();
   readonly #functions = new CompiledFunctions(undefined, {
-    recorded: graph => this.#flopsOf.set(graph.name, graphCost(graph).flops),
+    recorded: graph => {
+      this.#flopsOf.set(graph.name, graphCost(graph).flops);
+      this.#largest = largestOf([...this.#largest, ...largestOutputs(graph)]);
+    },
     ran: name => {
       this.#flops = (this.#flops ?? 0) + (this.#flopsOf.get(name) ?? 0);
     },
   });
+  /** Of all functions that were recorded. */
+  #largest: readonly LargeTensor[] = [];
   /** Of the functions that have run since the step began. */
   #flops: number | null = null;
   readonly #encodersTrain: boolean;
@@ -92,6 +98,11 @@ export class TrainStep {
   /** Updates done; fewer than the steps where some were passed over. */
   get updates(): number {
     return this.#updates;
+  }
+
+  /** What takes most while a recorded function runs. */
+  get largest(): readonly LargeTensor[] {
+    return this.#largest;
   }
 
   /** Functions recorded so far; what is recorded for new shapes may hold tensors of its own. */

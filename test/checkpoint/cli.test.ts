@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { register } from '../../src/cli/checkpoints.ts';
 import { runProgram } from '../../src/cli/context.ts';
 import { saveCheckpoint } from '../../src/train/checkpoint.ts';
-import { lockStage } from '../../src/train/lock.ts';
+import { lockFolder } from '../../src/train/lock.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { contentOf } from './content.ts';
 
@@ -94,7 +94,7 @@ describe('ground checkpoints', () => {
       dryRun: true,
     });
     expect(readdirSync(stage)).toHaveLength(3);
-    const lock = await lockStage(stage);
+    const lock = await lockFolder(stage);
     const refused = await checkpoints('prune', '--run', 'tiny');
     expect(refused).toMatchObject({
       code: 1,

@@ -10,7 +10,7 @@ import { writeFileAtomic } from '../../src/atomic.ts';
 import { Random } from '../../src/random.ts';
 import { saveCheckpoint } from '../../src/train/checkpoint.ts';
 import { openNewest, requireWhole } from '../../src/train/find.ts';
-import { lockStage } from '../../src/train/lock.ts';
+import { lockFolder } from '../../src/train/lock.ts';
 import { loadCheckpoint, verifyCheckpoint } from '../../src/train/reading.ts';
 import { listCheckpoints } from '../../src/train/rundir.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
@@ -61,7 +61,7 @@ describe('a process killed while it saves', () => {
     }
     // Otherwise the kills came between the writes, and this test has shown nothing.
     expect(interrupted).toBeGreaterThan(0);
-    await (await lockStage(stage)).release();
+    await (await lockFolder(stage)).release();
     expect(readdirSync(stage).every(name => /^checkpoint-\d{6}$/.test(name))).toBe(true);
   });
 });

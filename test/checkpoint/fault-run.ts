@@ -8,14 +8,14 @@ import { reach } from '../../src/fault.ts';
 import { trySaving } from '../../src/train/checkpoint.ts';
 import { adoptFrozen, isUnchanged, writeFrozen } from '../../src/train/frozen.ts';
 import { loadNewest } from '../../src/train/heal.ts';
-import { lockStage } from '../../src/train/lock.ts';
+import { lockFolder } from '../../src/train/lock.ts';
 import { Saving } from '../../src/train/saving.ts';
 import { openWriter } from '../../src/train/writer.ts';
 import { advance, contentAt, FIRST, frozenWeights, modelOf, SAVE_EVERY } from './fault-model.ts';
 
 const [stageDir = '', steps = '0'] = process.argv.slice(2);
 const last = Number(steps);
-const lock = await lockStage(stageDir);
+const lock = await lockFolder(stageDir);
 const { found } = await loadNewest(stageDir, async () => frozenWeights());
 await trySaving(stageDir);
 let frozen = found?.value.frozen

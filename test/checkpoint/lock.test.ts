@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { LOCK, lockStage } from '../../src/train/lock.ts';
+import { LOCK, lockFolder } from '../../src/train/lock.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 
 /** A process id that was used a moment ago and is free again. */
@@ -17,24 +17,24 @@ async function deadPid(): Promise<number> {
 const owner = (fields: object) =>
   JSON.stringify({ pid: process.pid, host: hostname(), started: null, since: '2020-01-01', ...fields });
 
-describe('the lock of a stage', () => {
+describe('the lock of a folder', () => {
   it('is held by one at a time and free again after release', async () => {
     const stage = join(temporaryFolder(), 'run', 'stage1');
-    const lock = await lockStage(stage);
-    await expect(lockStage(stage)).rejects.toMatchObject({
+    const lock = await lockFolder(stage);
+    await expect(lockFolder(stage)).rejects.toMatchObject({
       code: 'train',
       message: expect.stringContaining(`is being written by process ${process.pid} on ${hostname()}`),
       hint: expect.stringContaining(join(stage, LOCK)),
     });
     await lock.release();
     expect(await readdir(stage)).toEqual([]);
-    await (await lockStage(stage)).release();
+    await (await lockFolder(stage)).release();
   });
 
   it('goes to exactly one of many that start together, even over a stale lock', async () => {
     const stage = temporaryFolder();
     await writeFile(join(stage, LOCK), owner({ pid: await deadPid() }));
-    const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockStage(stage)));
+    const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockFolder(stage)));
     const winners = results.flatMap(r => (r.status === 'fulfilled' ? [r.value] : []));
     expect(winners).toHaveLength(1);
     await winners[0]?.release();
@@ -45,7 +45,7 @@ describe('the lock of a stage', () => {
     const stage = temporaryFolder();
     for (const stale of [{ pid: await deadPid() }, { started: '1' }]) {
       await writeFile(join(stage, LOCK), owner(stale));
-      const lock = await lockStage(stage);
+      const lock = await lockFolder(stage);
       expect(JSON.parse(await readFile(join(stage, LOCK), 'utf8'))).toMatchObject({ pid: process.pid });
       await lock.release();
     }
@@ -54,24 +54,24 @@ describe('the lock of a stage', () => {
   it('of another machine holds while it shows signs of life', async () => {
     const stage = temporaryFolder();
     await writeFile(join(stage, LOCK), owner({ host: 'elsewhere' }));
-    await expect(lockStage(stage)).rejects.toThrow('on elsewhere');
+    await expect(lockFolder(stage)).rejects.toThrow('on elsewhere');
     const longAgo = new Date(Date.now() - 3_600_000);
     await utimes(join(stage, LOCK), longAgo, longAgo);
-    await (await lockStage(stage)).release();
+    await (await lockFolder(stage)).release();
   });
 
   it('that is empty or damaged holds for a moment only', async () => {
     const stage = temporaryFolder();
     await writeFile(join(stage, LOCK), '');
-    await expect(lockStage(stage)).rejects.toThrow('a starting process');
+    await expect(lockFolder(stage)).rejects.toThrow('a starting process');
     const longAgo = new Date(Date.now() - 3_600_000);
     await utimes(join(stage, LOCK), longAgo, longAgo);
-    await (await lockStage(stage)).release();
+    await (await lockFolder(stage)).release();
   });
 
   it('is not deleted by one who lost it', async () => {
     const stage = temporaryFolder();
-    const lock = await lockStage(stage);
+    const lock = await lockFolder(stage);
     await writeFile(join(stage, LOCK), owner({ host: 'thief' }));
     await lock.release();
     expect(await readdir(stage)).toEqual([LOCK]);
@@ -85,7 +85,7 @@ describe('the lock of a stage', () => {
     await mkdir(join(stage, `checkpoint-000001.old-${dead}`));
     await mkdir(join(stage, 'checkpoint-000001'));
     await mkdir(join(stage, `checkpoint-000009.tmp-${process.ppid}`));
-    const lock = await lockStage(stage);
+    const lock = await lockFolder(stage);
     expect(lock.cleaned).toHaveLength(3);
     await lock.release();
     expect((await readdir(stage)).sort()).toEqual([

@@ -5,13 +5,13 @@
 import { GroundError } from '../../src/errors.ts';
 import { saveCheckpoint } from '../../src/train/checkpoint.ts';
 import { openNewest, requireWhole } from '../../src/train/find.ts';
-import { lockStage } from '../../src/train/lock.ts';
+import { lockFolder } from '../../src/train/lock.ts';
 import { pruneCheckpoints } from '../../src/train/retention.ts';
 import { contentOf } from './content.ts';
 
 const [stageDir = '', values = '1000'] = process.argv.slice(2);
 try {
-  await lockStage(stageDir);
+  await lockFolder(stageDir);
   const { found } = await openNewest(stageDir, requireWhole);
   for (let step = (found?.step ?? 0) + 1; ; step++) {
     await saveCheckpoint(stageDir, contentOf(step, Number(values)));

@@ -76,8 +76,12 @@ describe('ground eval', () => {
     expect(Object.keys(lines[0]).sort()).toEqual([
       'answer',
       'boxes',
+      'data',
       'id',
+      'image',
+      'object',
       'prompt',
+      'regions',
       'row',
       'task',
       'truth',

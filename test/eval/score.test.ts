@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PixelBox } from '../../src/data/box.ts';
-import { type Asked, judge, scoresOf, verdictOf } from '../../src/eval/score.ts';
+import { type Asked, judge, verdictOf } from '../../src/eval/score.ts';
+import { scoresOf } from '../../src/eval/scores.ts';
 
 const box = (x1: number, y1: number, x2: number, y2: number): PixelBox => ({
   space: 'pixels',
@@ -11,6 +12,7 @@ const box = (x1: number, y1: number, x2: number, y2: number): PixelBox => ({
   y2,
 });
 const image = { width: 100, height: 200 };
+const TEN = { space: 'bins', bins: 10 } as const;
 
 function where(truth: PixelBox): Asked {
   return { task: 'rec', truth: { boxes: [truth] }, object: truth, image };
@@ -23,30 +25,30 @@ function choice(region: 'point' | 'box' | 'free-form', object: PixelBox): Asked 
 describe('judge', () => {
   it('reads boxes in bins of the image and compares them in pixels', () => {
     // 100 by 200 pixels in 10 bins: a bin is 10 by 20 pixels.
-    const judged = judge(where(box(10, 20, 50, 100)), 'The cat [1, 1, 5, 5].', 10);
+    const judged = judge(where(box(10, 20, 50, 100)), 'The cat [1, 1, 5, 5].', TEN);
     expect(judged.boxes).toEqual([box(10, 20, 50, 100)]);
-    expect(judged.rec).toEqual({ iou: 1, hit: true, anyHit: true });
+    expect(judged.rec).toEqual({ iou: 1, hit: true, anyHit: true, meanHit: true });
     expect(judged.size).toBe('large');
     expect(verdictOf(judged)).toBe('hit');
   });
 
   it('says what coordinates in bins allow at best', () => {
     // 12..18 is bin 1..1, which decodes to a box without width.
-    const judged = judge(where(box(12, 20, 18, 100)), '', 10);
+    const judged = judge(where(box(12, 20, 18, 100)), '', TEN);
     expect(judged.ceiling?.hit).toBe(false);
-    expect(judged.rec).toEqual({ iou: 0, hit: false, anyHit: false });
+    expect(judged.rec).toEqual({ iou: 0, hit: false, anyHit: false, meanHit: false });
     expect(verdictOf(judged)).toBe('miss');
   });
 
   it('judges a choice by words, and nothing that has no truth', () => {
-    expect(judge(choice('point', box(0, 0, 5, 5)), 'a cat', 10)).toMatchObject({
+    expect(judge(choice('point', box(0, 0, 5, 5)), 'a cat', TEN)).toMatchObject({
       roc: 'right',
       region: 'point',
       size: 'small',
       rec: null,
     });
     const caption: Asked = { task: 'caption', truth: {}, object: null, image };
-    const judged = judge(caption, 'a cat [1, 1, 5, 5]', 10);
+    const judged = judge(caption, 'a cat [1, 1, 5, 5]', TEN);
     expect(judged).toMatchObject({ rec: null, roc: null, size: null, region: null });
     expect(judged.boxes).toHaveLength(1);
     expect(verdictOf(judged)).toBeNull();
@@ -55,8 +57,8 @@ describe('judge', () => {
   it('never throws on an answer', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.integer({ min: 1, max: 1000 }), (answer, bins) => {
-        judge(where(box(10, 20, 50, 100)), answer, bins);
-        judge(choice('box', box(10, 20, 50, 100)), answer, bins);
+        judge(where(box(10, 20, 50, 100)), answer, { space: 'bins', bins });
+        judge(choice('box', box(10, 20, 50, 100)), answer, { space: 'bins', bins });
       }),
     );
   });
@@ -67,10 +69,10 @@ describe('scoresOf', () => {
     const large = box(0, 0, 50, 100);
     const small = box(95, 190, 99, 199);
     const judged = [
-      judge(where(large), '[0, 0, 5, 5]', 10), // IoU 1
-      judge(where(large), '[0, 0, 5, 2]', 10), // IoU 0.4
-      judge(where(large), 'nowhere', 10), // IoU 0
-      judge(where(small), '[9, 9, 9, 9]', 10), // no area
+      judge(where(large), '[0, 0, 5, 5]', TEN), // IoU 1
+      judge(where(large), '[0, 0, 5, 2]', TEN), // IoU 0.4
+      judge(where(large), 'nowhere', TEN), // IoU 0
+      judge(where(small), '[9, 9, 9, 9]', TEN), // no area
     ];
     const scores = scoresOf(judged);
     expect(Object.keys(scores).sort()).toEqual([
@@ -79,6 +81,7 @@ describe('scoresOf', () => {
       'rec_accuracy_small',
       'rec_any_accuracy',
       'rec_ceiling',
+      'rec_mean_box_accuracy',
       'rec_mean_iou',
     ]);
     expect(scores.rec_accuracy).toBeCloseTo(1 / 4, 12);
@@ -91,10 +94,10 @@ describe('scoresOf', () => {
   it('averages ROC by hand, by region and by size', () => {
     const large = box(0, 0, 50, 100);
     const judged = [
-      judge(choice('point', large), 'a cat', 10),
-      judge(choice('point', large), 'a dog', 10),
-      judge(choice('free-form', large), 'a cat', 10),
-      judge(choice('box', box(0, 0, 2, 2)), 'a cat or a dog', 10),
+      judge(choice('point', large), 'a cat', TEN),
+      judge(choice('point', large), 'a dog', TEN),
+      judge(choice('free-form', large), 'a cat', TEN),
+      judge(choice('box', box(0, 0, 2, 2)), 'a cat or a dog', TEN),
     ];
     expect(scoresOf(judged)).toEqual({
       roc_accuracy: 0.5,

@@ -43,7 +43,7 @@ export function sourceIn(folder: string): ExportSource {
   return {
     model,
     tokenizer: createTokenizer(definition, null, file),
-    recipe: { stage: { views: 'global+local' } },
+    recipe: { stage: { views: 'global+local', seed: 0, grounding_prompt: 'with boxes' } },
     stage: 3,
     step: 40,
     checkpoint: 'checkpoints/x/stage3/checkpoint-000040',

@@ -53,9 +53,9 @@ describe('the console', () => {
       `passed over checkpoint-000009
 run tiny, stage 2: dense alignment
 wasm
-module          parameters  trainable     lr
-encoder.global     123,456     frozen      -
-projector            2,345      2,345   2e-4
+module          parameters  trainable     lr  decay
+encoder.global     123,456     frozen      -      -
+projector            2,345      2,345   2e-4      -
 total              125,801      2,345  1.9 %
 continuing from runs/tiny/stage2/checkpoint-000008
 steps 9 to 100

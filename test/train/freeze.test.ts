@@ -78,8 +78,8 @@ describe('planTraining', () => {
     );
     expect(frozen).toContain('encoder.local.mask_token');
     expect(plan.modules).toEqual([
-      { group: 'encoder.global', parameters: 6, trainable: 6, lr: 1e-3 },
-      { group: 'encoder.local', parameters: 12, trainable: 6, lr: 1e-3 },
+      { group: 'encoder.global', parameters: 6, trainable: 6, lr: 1e-3, weightDecay: 0.1 },
+      { group: 'encoder.local', parameters: 12, trainable: 6, lr: 1e-3, weightDecay: 0.1 },
       { group: 'projector.global', parameters: 8, trainable: 0, lr: 0 },
       { group: 'projector.local', parameters: 6, trainable: 0, lr: 0 },
       { group: 'sampler', parameters: 4, trainable: 0, lr: 0 },

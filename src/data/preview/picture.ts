@@ -2,11 +2,11 @@
 import sharp from 'sharp';
 import type { PixelBox, Size } from '../box.ts';
 import type { Canvas, Placement, Rgb } from '../canvas.ts';
-import type { Conversation, Piece } from '../conversation.ts';
+import type { Conversation, Piece, PixelPoint } from '../conversation.ts';
 import { decodeImage } from '../image.ts';
 import { GLYPH_ADVANCE } from '../pixel-font.ts';
 import type { ImageRecord, ObjectAnnotation } from '../record.ts';
-import { decodeMask } from '../rle.ts';
+import { boundsOf, decodeMask } from '../rle.ts';
 import { printable } from './lines.ts';
 
 const VEIL = 0.4;
@@ -71,7 +71,9 @@ export function drawObjects(canvas: Canvas, record: ImageRecord, frame: Frame): 
   });
 }
 
-/** Boxes and regions of a conversation, numbered in the order in which they are first mentioned. */
+/**
+ * Boxes and regions of a conversation, numbered in the order in which they are first mentioned; "?" is what the user points at.
+ */
 export function drawConversation(
   canvas: Canvas,
   record: ImageRecord,
@@ -83,7 +85,8 @@ export function drawConversation(
   for (const { question, answer } of conversation.rounds) {
     for (const piece of [...question, ...answer]) {
       if (piece.kind === 'text') continue;
-      const name = JSON.stringify(piece);
+      // What was pointed at is often told again as a box: one number is enough.
+      const name = JSON.stringify(boxOf(piece) ?? piece);
       if (seen.has(name)) continue;
       drawPiece(canvas, piece, seen.size, placement, record);
       seen.add(name);
@@ -109,22 +112,36 @@ function drawPiece(
     return;
   }
   const { region } = piece;
+  const tag = `?${number}`;
   if (region.kind === 'box') {
-    const { x1, y1, x2, y2 } = onSheet(region.box, placement);
-    canvas.fill({ x1, y1, x2, y2 }, colour, FAINT_VEIL);
-    box(region.box, `?${number}`);
+    canvas.fill(onSheet(region.box, placement), colour, FAINT_VEIL);
+    box(region.box, tag);
     return;
   }
   if (region.kind === 'free-form') {
     canvas.veil(decodeMask(region.mask), placement, colour, 2 * VEIL);
+    const bounds = boundsOf(region.mask);
+    if (bounds) drawTag(canvas, tag, bounds, placement, size, colour);
     return;
   }
-  const x = Math.round(placement.left + region.point.x * placement.scale);
-  const y = Math.round(placement.top + region.point.y * placement.scale);
+  const { x, y } = region.point;
+  drawCross(canvas, region.point, placement, colour);
+  const beside = { space: 'pixels', x1: x, y1: y, x2: x, y2: y } as const;
+  drawTag(canvas, tag, beside, { ...placement, top: placement.top + CROSS }, size, colour);
+}
+
+function drawCross(canvas: Canvas, point: PixelPoint, { left, top, scale }: Placement, colour: Rgb): void {
+  const x = Math.round(left + point.x * scale);
+  const y = Math.round(top + point.y * scale);
   canvas.fill({ x1: x - CROSS - 1, y1: y - 2, x2: x + CROSS + 2, y2: y + 3 }, WHITE);
   canvas.fill({ x1: x - 2, y1: y - CROSS - 1, x2: x + 3, y2: y + CROSS + 2 }, WHITE);
   canvas.fill({ x1: x - CROSS, y1: y - 1, x2: x + CROSS + 1, y2: y + 2 }, colour);
   canvas.fill({ x1: x - 1, y1: y - CROSS, x2: x + 2, y2: y + CROSS + 1 }, colour);
+}
+
+function boxOf(piece: Piece): PixelBox | undefined {
+  if (piece.kind === 'box') return piece.box;
+  return piece.kind === 'region' && piece.region.kind === 'box' ? piece.region.box : undefined;
 }
 
 /** A name in white at the upper left corner of a box, inside of the picture where it fits. */

@@ -1,12 +1,11 @@
 /** A record as a task renders it: the text that the model reads, and which of it is trained on. */
-import { GroundError } from '../../errors.ts';
 import type { Candidates } from '../candidates.ts';
 import type { Conversation } from '../conversation.ts';
 import type { Dataset } from '../dataset.ts';
 import type { Annotations } from '../record.ts';
 import type { Rendered } from '../render.ts';
 import { openTasks, type Rendering } from '../rendering.ts';
-import { renderFitting, sequenceLength } from '../sample.ts';
+import { renderFitting, renderOf, sequenceLength } from '../sample.ts';
 import type { TaskName } from '../tasks/names.ts';
 import type { Tokenizer } from '../tokenizer.ts';
 
@@ -29,6 +28,8 @@ export interface Transcript {
   readonly conversation: Conversation;
   readonly tokens: readonly Token[];
   readonly visual: number;
+  /** Why training passes over it, where it does: it is too long. */
+  readonly problem: string | null;
 }
 
 /** Renders records of a dataset as the first epoch of a run does. */
@@ -55,14 +56,15 @@ export class Transcriber {
       const conversation = this.#candidates.ask(record, this.#candidates.firstDrawOf(i, row));
       if (!conversation) continue;
       const fitted = renderFitting(conversation, record, context);
-      if (typeof fitted === 'string') {
-        throw new GroundError('data', `${record.id}: ${fitted}`, {
-          hint: 'training passes over such samples',
-        });
-      }
-      const { visual } = sequenceLength(fitted.rendered, record, context);
-      const tokens = tokensOf(fitted.rendered, context.tokenizer);
-      return { task, conversation: fitted.conversation, tokens, visual };
+      const isLong = typeof fitted === 'string';
+      const rendered = isLong ? renderOf(conversation, record, context, false) : fitted.rendered;
+      return {
+        task,
+        conversation: isLong ? conversation : fitted.conversation,
+        tokens: tokensOf(rendered, context.tokenizer),
+        visual: sequenceLength(rendered, record, context).visual,
+        problem: isLong ? fitted : null,
+      };
     }
     return null;
   }

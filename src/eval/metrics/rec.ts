@@ -11,6 +11,8 @@ export interface RecVerdict {
   readonly hit: boolean;
   /** Whether any box of the answer hits: the upper bound that Ferret reports beside the accuracy. */
   readonly anyHit: boolean;
+  /** Whether the mean of the answer's well-formed boxes hits, corner by corner. */
+  readonly meanHit: boolean;
 }
 
 /** Shares and means over many answers; NaN-free: all 0 when there are none. */
@@ -22,13 +24,29 @@ export interface RecScores {
   readonly meanIou: number;
   /** Share of answers of which any box hits, 0..1. */
   readonly anyAccuracy: number;
+  /** Share of answers of which the mean box hits, 0..1. */
+  readonly meanAccuracy: number;
 }
 
 /** Judges one answer. `predictions` are its bracket groups in order, null where a group is no box. */
 export function judgeRec(truth: PixelBox, predictions: readonly (PixelBox | null)[]): RecVerdict {
   const ious = predictions.map(box => (box ? boxIou(box, truth) : 0));
   const iou = ious[0] ?? 0;
-  return { iou, hit: iou >= HIT_IOU, anyHit: ious.some(value => value >= HIT_IOU) };
+  const middle = meanBox(predictions.filter(box => box !== null));
+  return {
+    iou,
+    hit: iou >= HIT_IOU,
+    anyHit: ious.some(value => value >= HIT_IOU),
+    meanHit: middle !== null && boxIou(middle, truth) >= HIT_IOU,
+  };
+}
+
+/** The mean of each corner; null of no box. */
+function meanBox(boxes: readonly PixelBox[]): PixelBox | null {
+  if (boxes.length === 0) return null;
+  const of = (corner: (box: PixelBox) => number): number =>
+    boxes.reduce((sum, box) => sum + corner(box), 0) / boxes.length;
+  return { space: 'pixels', x1: of(b => b.x1), y1: of(b => b.y1), x2: of(b => b.x2), y2: of(b => b.y2) };
 }
 
 /** Referring expression comprehension over many answers (facts: Ferret's eval_refexp). */
@@ -41,5 +59,6 @@ export function recScores(verdicts: readonly RecVerdict[]): RecScores {
     accuracy: mean(v => Number(v.hit)),
     meanIou: mean(v => v.iou),
     anyAccuracy: mean(v => Number(v.anyHit)),
+    meanAccuracy: mean(v => Number(v.meanHit)),
   };
 }

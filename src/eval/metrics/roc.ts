@@ -5,7 +5,7 @@
  * - Names match whole words whatever their case: "cattle" does not name a cat, "Dog" names a dog.
  * - An answer that names both options is wrong; in the script it counts as right.
  * - Where one option contains the other ("hot dog", "dog"), the longer name claims its words.
- * - Negation starts at the word not, no, cannot or …n't, wherever it stands: the script also deletes from " nose" on, and
+ * - Negation starts at the word not, no, nor, neither, never, cannot, without or …n't, at "rather than" and "instead of", wherever it stands: the script also deletes from " nose" on, and
  *   keeps a negation that opens the answer. It ends at the next comma, period, semicolon or the word "but".
  */
 
@@ -28,7 +28,10 @@ export function categoryNames(category: string): string[] {
 
 /** The answer without what it denies: "not a cat, but a dog" becomes ", but a dog". */
 export function withoutNegations(answer: string): string {
-  return answer.replace(/(?:\b(?:not|no|cannot)\b|\b\w+n['’]t\b)(?:(?!\bbut\b)[^,.;])*/gi, ' ');
+  return answer.replace(
+    /(?:\b(?:not|no|nor|neither|never|cannot|without|rather\s+than|instead\s+of)\b|\b\w+n['’]t\b)(?:(?!\bbut\b)[^,.;])*/gi,
+    ' ',
+  );
 }
 
 /** Which of the two options the answer names. Anything but 'right' is a miss. */

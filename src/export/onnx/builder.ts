@@ -1,9 +1,17 @@
 import type { RecordedType } from '../../engine/record.ts';
 import { GroundError } from '../../errors.ts';
-import { describeExtent, type Extent, isAffine, type SymbolicValue } from '../symbolic.ts';
+import { describeExtent, type Extent, factorsOf, isAffine, type SymbolicValue } from '../symbolic.ts';
 
 /** Element types of ONNX tensors in use here, with ONNX's numbers. */
-export const ONNX_TYPES = { float32: 1, int32: 6, int64: 7, bool: 9 } as const;
+export const ONNX_TYPES = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+} as const;
 export type OnnxType = keyof typeof ONNX_TYPES;
 
 /** An attribute of a node: integers are bigint, floats are number. */
@@ -11,6 +19,8 @@ export type OnnxAttribute = bigint | number | string | readonly bigint[];
 
 export interface OnnxNode {
   readonly op: string;
+  /** Absent for ONNX's own operators. */
+  readonly domain?: string;
   /** Names of values; '' leaves an optional input out. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
@@ -22,6 +32,8 @@ export interface OnnxInitializer {
   readonly name: string;
   readonly type: OnnxType;
   readonly shape: readonly number[];
+  /** Whether it is a parameter of the model and no table that the network was written with. */
+  readonly trained?: boolean;
   /** Raw little-endian values, row-major; read when the file is written. */
   read(): Uint8Array;
 }
@@ -88,10 +100,16 @@ export class GraphBuilder {
   }
 
   /** Adds a weight under its own name; a name that is taken gets a number. */
-  initializer(wanted: string, type: OnnxType, shape: readonly number[], read: () => Uint8Array): string {
+  initializer(
+    wanted: string,
+    type: OnnxType,
+    shape: readonly number[],
+    read: () => Uint8Array,
+    trained = false,
+  ): string {
     const taken = this.#initializers.has(wanted) || this.#inputs.some(input => input.name === wanted);
     const name = taken ? this.#fresh(wanted) : wanted;
-    this.#initializers.set(name, { name, type, shape, read });
+    this.#initializers.set(name, { name, type, shape, read, trained });
     return name;
   }
 
@@ -102,7 +120,7 @@ export class GraphBuilder {
   }
 
   /** A constant of rank 0. */
-  scalar(value: number, type: OnnxType): string {
+  scalar(value: number, type: RecordedType | 'int64'): string {
     return this.constant(type, [], bytesOf([value], type));
   }
 
@@ -123,7 +141,7 @@ export class GraphBuilder {
   }
 
   /** A value of rank 0 and the given type from an extent. */
-  extentScalar(extent: Extent, type: OnnxType): string {
+  extentScalar(extent: Extent, type: RecordedType | 'int64'): string {
     if (typeof extent === 'number') return this.scalar(extent, type);
     return this.#share(`scalar ${type} ${describeExtent(extent)}`, () => {
       const scalar = this.node('Squeeze', [this.#extent(extent), this.ints([0])]);
@@ -178,6 +196,15 @@ export class GraphBuilder {
 
   /** The size of a variable, from an axis of an input whose length is factor·variable + base. */
   #variable(variable: string): string {
+    const [first, ...others] = factorsOf(variable) as [string, ...string[]];
+    return others.reduce(
+      (product, other) =>
+        this.#share(`variable ${variable}`, () => this.node('Mul', [product, this.#single(other)])),
+      this.#single(first),
+    );
+  }
+
+  #single(variable: string): string {
     for (const { name, shape } of this.#inputs) {
       const axis = shape.findIndex(
         e => isAffine(e) && e.terms.length === 1 && e.terms[0]?.variable === variable,
@@ -210,7 +237,10 @@ export class GraphBuilder {
 }
 
 /** Little-endian raw data of numbers. */
-export function bytesOf(values: readonly number[], type: OnnxType): Uint8Array {
+export function bytesOf(
+  values: readonly number[],
+  type: Exclude<OnnxType, 'float16' | 'int8' | 'uint8'>,
+): Uint8Array {
   switch (type) {
     case 'float32':
       return new Uint8Array(Float32Array.from(values).buffer);

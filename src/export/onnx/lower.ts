@@ -19,18 +19,23 @@ const SHARED_CONSTANT_BYTES = 65_536;
  * Turns a recorded network into ONNX nodes. Calls and inputs that no output depends on are left out; weights keep
  * their names.
  *
+ * @param wide names of inputs that callers give as int64 where TensorFlow.js, which has no such type, has int32
  * @throws GroundError('export') naming a kernel that has no lowering, and the line of code that uses it
  */
-export function lowerGraph(graph: SymbolicGraph): OnnxGraph {
+export function lowerGraph(graph: SymbolicGraph, wide: ReadonlySet<string> = new Set()): OnnxGraph {
   const { calls, used } = liveParts(graph);
   const inputs: OnnxValue[] = [];
   const names = new Map<number, string>();
   for (const [name, value] of Object.entries(graph.inputs)) {
     if (!used.has(value.id)) continue;
-    inputs.push(onnxValue(name, value));
+    const input = onnxValue(name, value);
+    inputs.push(wide.has(name) ? { ...input, type: 'int64' } : input);
     names.set(value.id, name);
   }
   const g = new GraphBuilder(inputs);
+  for (const [name, value] of Object.entries(graph.inputs)) {
+    if (wide.has(name) && used.has(value.id)) names.set(value.id, g.cast(name, 'int32'));
+  }
   for (const constant of graph.constants.values()) {
     if (used.has(constant.id)) names.set(constant.id, addConstant(g, constant));
   }
@@ -87,7 +92,7 @@ function addConstant(g: GraphBuilder, constant: SymbolicConstant): string {
   const whole =
     name === undefined && bytes <= SHARED_CONSTANT_BYTES
       ? g.constant(dtype, stored, read())
-      : g.initializer(name ?? `table_${constant.id}`, dtype, stored, read);
+      : g.initializer(name ?? `table_${constant.id}`, dtype, stored, read, name !== undefined);
   return g.slice(
     whole,
     axes.map(() => 0),

@@ -43,7 +43,7 @@ export interface ModelDescription {
 }
 
 export function bytesOfInitializer({ type, shape }: OnnxInitializer): bigint {
-  const width = { float32: 4n, int32: 4n, int64: 8n, bool: 1n }[type];
+  const width = { float32: 4n, uint8: 1n, int8: 1n, int32: 4n, int64: 8n, bool: 1n, float16: 2n }[type];
   return shape.reduce((product, n) => product * BigInt(n), width);
 }
 
@@ -62,7 +62,10 @@ export function encodeModel(
     irVersion: IR_VERSION,
     producerName: description.producer.name,
     producerVersion: description.producer.version,
-    opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: OPSET })],
+    opsetImport: [
+      create(OperatorSetIdProtoSchema, { domain: '', version: OPSET }),
+      ...foreignDomains(graph).map(domain => create(OperatorSetIdProtoSchema, { domain, version: 1n })),
+    ],
     metadataProps: Object.entries(description.metadata).map(([key, value]) => entry(key, value)),
     graph: create(GraphProtoSchema, {
       name: description.name,
@@ -82,9 +85,14 @@ export function encodeModel(
   return bytes;
 }
 
+function foreignDomains(graph: OnnxGraph): string[] {
+  return [...new Set(graph.nodes.flatMap(node => node.domain ?? []))];
+}
+
 function encodeNode(node: OnnxNode, index: number) {
   return create(NodeProtoSchema, {
     opType: node.op,
+    ...(node.domain === undefined ? {} : { domain: node.domain }),
     name: `${node.op}_${index}`,
     input: [...node.inputs],
     output: [...node.outputs],

@@ -9,23 +9,28 @@ export interface OnnxTensor {
   readonly type: 'float32' | 'int32' | 'bool';
 }
 
+/** What an input may be: also the wide integers that other runtimes write token ids in. */
+export type OnnxInput =
+  | OnnxTensor
+  | { readonly data: BigInt64Array; readonly shape: readonly number[]; readonly type: 'int64' };
+
 /** A model loaded into onnxruntime. */
 export interface OnnxSession {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   /** Runs the model once; inputs that it does not have are ignored. */
-  run(inputs: Readonly<Record<string, OnnxTensor>>): Promise<Record<string, OnnxTensor>>;
+  run(inputs: Readonly<Record<string, OnnxInput>>): Promise<Record<string, OnnxTensor>>;
   close(): Promise<void>;
 }
 
 /**
- * Loads `folder`/model.onnx into onnxruntime-node on the CPU.
+ * Loads a model of `folder` into onnxruntime-node on the CPU.
  *
  * @throws GroundError('export') when the optional package is not installed or refuses the model
  */
-export async function openOnnx(folder: string): Promise<OnnxSession> {
+export async function openOnnx(folder: string, name: string = MODEL_FILE): Promise<OnnxSession> {
   const ort = await importRuntime();
-  const file = path.join(folder, MODEL_FILE);
+  const file = path.join(folder, name);
   const session = await ort.InferenceSession.create(file, { logSeverityLevel: 3 }).catch(
     (thrown: unknown) => {
       throw new GroundError('export', `onnxruntime refuses ${file}: ${messageOf(thrown)}`, { cause: thrown });

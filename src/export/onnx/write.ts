@@ -6,7 +6,6 @@ import { type ExternalPlan, planExternalData } from './external.ts';
 import { bytesOfInitializer, encodeModel, type ModelDescription } from './model.ts';
 
 export const MODEL_FILE = 'model.onnx';
-export const DATA_FILE = 'model.onnx_data';
 
 /** What was written. */
 export interface WrittenModel {
@@ -19,21 +18,23 @@ export interface WrittenModel {
 }
 
 /**
- * Writes model.onnx and, for tensors beyond a kilobyte, model.onnx_data into `folder`, which exists and which nobody
- * reads yet (`writeDirectoryAtomic`). One tensor at a time is in memory.
+ * Writes `file` and, for tensors beyond a kilobyte, `file`_data into `folder`, which exists and which nobody reads yet
+ * (`writeDirectoryAtomic`). One tensor at a time is in memory.
  */
 export async function writeOnnx(
   folder: string,
   graph: OnnxGraph,
   description: ModelDescription,
+  file: string = MODEL_FILE,
 ): Promise<WrittenModel> {
+  const dataFile = `${file}_data`;
   const sizes = graph.initializers.map(i => ({ name: i.name, bytes: bytesOfInitializer(i) }));
   const plan = planExternalData(sizes);
-  const model = encodeModel(graph, plan, DATA_FILE, description);
+  const model = encodeModel(graph, plan, dataFile, description);
   if (plan.places.size > 0) {
-    await writeStream(join(folder, DATA_FILE), sink => writeTensors(sink, graph.initializers, plan));
+    await writeStream(join(folder, dataFile), sink => writeTensors(sink, graph.initializers, plan));
   }
-  await writeStream(join(folder, MODEL_FILE), sink => sink(model));
+  await writeStream(join(folder, file), sink => sink(model));
   return {
     nodes: graph.nodes.length,
     parameters: graph.initializers.reduce((sum, i) => sum + i.shape.reduce((p, n) => p * n, 1), 0),

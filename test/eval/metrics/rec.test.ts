@@ -13,7 +13,7 @@ const truth = box(0, 0, 10, 10);
 
 describe('judgeRec', () => {
   it('hits at an IoU of exactly one half', () => {
-    expect(judgeRec(truth, [box(0, 0, 10, 5)])).toEqual({ iou: 0.5, hit: true, anyHit: true });
+    expect(judgeRec(truth, [box(0, 0, 10, 5)])).toEqual({ iou: 0.5, hit: true, anyHit: true, meanHit: true });
   });
 
   it('misses just below', () => {
@@ -21,12 +21,17 @@ describe('judgeRec', () => {
   });
 
   it('goes by the first box, and reports separately whether a later one hits', () => {
-    expect(judgeRec(truth, [box(20, 20, 30, 30), truth])).toEqual({ iou: 0, hit: false, anyHit: true });
+    expect(judgeRec(truth, [box(20, 20, 30, 30), truth])).toEqual({
+      iou: 0,
+      hit: false,
+      anyHit: true,
+      meanHit: false,
+    });
   });
 
   it('counts an answer without a box, or with a malformed first one, as a miss', () => {
-    expect(judgeRec(truth, [])).toEqual({ iou: 0, hit: false, anyHit: false });
-    expect(judgeRec(truth, [null, truth])).toEqual({ iou: 0, hit: false, anyHit: true });
+    expect(judgeRec(truth, [])).toEqual({ iou: 0, hit: false, anyHit: false, meanHit: false });
+    expect(judgeRec(truth, [null, truth])).toEqual({ iou: 0, hit: false, anyHit: true, meanHit: true });
   });
 });
 
@@ -48,6 +53,6 @@ describe('recScores', () => {
   });
 
   it('is all zeros for no answers', () => {
-    expect(recScores([])).toEqual({ count: 0, accuracy: 0, meanIou: 0, anyAccuracy: 0 });
+    expect(recScores([])).toEqual({ count: 0, accuracy: 0, meanIou: 0, anyAccuracy: 0, meanAccuracy: 0 });
   });
 });

@@ -1,0 +1,111 @@
+/** Two sets of predictions, question by question: is one really better? Pure. */
+import { basename } from 'node:path';
+import { type Difference, differenceOf, resample } from './metrics/bootstrap.ts';
+import { judgeLine, type PredictionLine } from './predictions.ts';
+import type { Judged } from './score.ts';
+import { scoresOf, settleGroups } from './scores.ts';
+
+/** One score of both, and the difference on the questions that both answered. */
+export interface ComparedScore extends Difference {
+  readonly task: string;
+  readonly score: string;
+  readonly questions: number;
+  readonly images: number;
+  readonly a: number;
+  readonly b: number;
+}
+
+export interface Comparison {
+  readonly scores: readonly ComparedScore[];
+  /** Questions of either side that the other was not asked. */
+  readonly unpaired: { readonly a: number; readonly b: number };
+}
+
+interface Pair {
+  readonly image: string;
+  readonly a: Judged;
+  readonly b: Judged;
+}
+
+/**
+ * Compares answers to the same questions by a paired bootstrap: images are drawn with replacement, and both sides are scored on
+ * the same draw (Efron; Koehn 2004). Questions are the same where dataset, task, id and truth are.
+ */
+export function comparePredictions(
+  a: readonly PredictionLine[],
+  b: readonly PredictionLine[],
+  options: { readonly seed: number; readonly resamples: number },
+): Comparison {
+  const others = new Map(b.map(line => [keyOf(line), line]));
+  const pairs = new Map<string, Pair[]>();
+  const paired = new Set<string>();
+  for (const line of a) {
+    const key = keyOf(line);
+    const other = others.get(key);
+    if (!other || paired.has(key)) continue;
+    const [own, theirs] = [judgeLine(line), judgeLine(other)];
+    if (!own || !theirs) continue;
+    paired.add(key);
+    const pair = { image: `${basename(line.data)}:${line.row}`, a: own, b: theirs };
+    pairs.set(line.task, [...(pairs.get(line.task) ?? []), pair]);
+  }
+  return {
+    scores: [...pairs].flatMap(([task, some]) => compareTask(task, some, options)),
+    unpaired: { a: a.length - paired.size, b: b.length - paired.size },
+  };
+}
+
+function compareTask(
+  task: string,
+  pairs: readonly Pair[],
+  options: { readonly seed: number; readonly resamples: number },
+): ComparedScore[] {
+  const byImage = new Map<string, Pair[]>();
+  for (const pair of pairs) {
+    const group = byImage.get(pair.image);
+    if (group) group.push(pair);
+    else byImage.set(pair.image, [pair]);
+  }
+  const groups = [...byImage.values()];
+  const sides = (['a', 'b'] as const).map(side => settleGroups(groups.map(group => group.map(p => p[side]))));
+  const [groupsA = [], groupsB = []] = sides;
+  const [scoresA, scoresB] = [groupsA, groupsB].map(side => scoresOf(side.flat(), { detail: false })) as [
+    Record<string, number>,
+    Record<string, number>,
+  ];
+  const draws = new Map<string, number[]>();
+  resample(
+    groups.map((_, i) => [i]),
+    options,
+    drawn => {
+      const [ownA, ownB] = [groupsA, groupsB].map(side =>
+        scoresOf(
+          drawn.flatMap(i => side[i] ?? []),
+          { detail: false },
+        ),
+      );
+      for (const [name, value] of Object.entries(ownA ?? {})) {
+        const other = ownB?.[name];
+        if (other !== undefined) append(draws, name, other - value);
+      }
+    },
+  );
+  return Object.entries(scoresA).flatMap(([score, own]) => {
+    const other = scoresB[score];
+    const found = other === undefined ? null : differenceOf(other - own, draws.get(score) ?? []);
+    if (other === undefined || !found) return [];
+    return [{ task, score, questions: pairs.length, images: groups.length, a: own, b: other, ...found }];
+  });
+}
+
+/** What makes two questions the same, whatever the models' way of writing boxes. */
+function keyOf({ data, task, id, truth }: PredictionLine): string {
+  const { boxes, label, distractor, absent, region } = truth;
+  return JSON.stringify([basename(data), task, id, boxes, label, distractor, absent, region]);
+}
+
+function append(lists: Map<string, number[]>, name: string, value: number): void {
+  const list = lists.get(name);
+  if (list) list.push(value);
+  else lists.set(name, [value]);
+}
