@@ -31,14 +31,17 @@ export function register(program: Command): void {
     out.line(shown.yaml.trimEnd());
     out.result({ recipe: shown.recipe, origins: shown.origins });
   });
-  config
-    .command('schema')
-    .description(
-      'print the JSON Schema of stageN.yaml or model.yaml, for editors that complete and check YAML',
-    )
-    .addOption(new Option('--for <file>', 'which file').choices(['stage', 'model']).default('stage'))
-    .action(async (options: { readonly for: RecipeFile }) => {
-      const { jsonSchemaText } = await import('../config/json-schema.ts');
-      process.stdout.write(jsonSchemaText(options.for));
-    });
+  withCommon(
+    config
+      .command('schema')
+      .description(
+        'print the JSON Schema of stageN.yaml or model.yaml, for editors that complete and check YAML',
+      )
+      .addOption(new Option('--for <file>', 'which file').choices(['stage', 'model']).default('stage')),
+  ).action(async (options: CommonOptions & { readonly for: RecipeFile }) => {
+    const { jsonSchemaText, recipeJsonSchema } = await import('../config/json-schema.ts');
+    const out = createOutput(options);
+    out.line(jsonSchemaText(options.for).trimEnd());
+    out.result(recipeJsonSchema(options.for));
+  });
 }
