@@ -2,45 +2,14 @@
 import { tensorflowBackend } from '../../src/engine/backend.ts';
 import { startEngine } from '../../src/engine/engine.ts';
 import { composedOnly } from '../../src/engine/native-ops.ts';
-import { Ferret } from '../../src/models/ferret.ts';
-import { planTraining } from '../../src/train/freeze.ts';
 import { measurePeak } from '../../src/train/plan/speed.ts';
-import type { StageRecipe } from '../../src/train/recipe.ts';
-import { type StepResult, TrainStep } from '../../src/train/step.ts';
+import type { StepResult } from '../../src/train/step.ts';
 import { batchArrays, weightArrays, writeArrays } from './arrays.ts';
-import { makeBatch } from './batch.ts';
-import { type BenchShapes, named, readShapes, type StageShape } from './shapes.ts';
 import { peakMemory, serve, timeOf } from './side.ts';
 import { stepRequest } from './step-protocol.ts';
+import { openStep } from './step-setup.ts';
 
 const [modelName = '', stageName = '', way = ''] = process.argv.slice(2);
-
-function stageOf(shapes: BenchShapes, { train, samples }: StageShape): StageRecipe {
-  return {
-    stage: 1,
-    name: 'bench',
-    from: null,
-    train,
-    copy: [],
-    lr: shapes.learning_rate,
-    optimizer: {
-      betas: [0.9, 0.999],
-      eps: 1e-8,
-      weight_decay: shapes.weight_decay,
-      clip_norm: shapes.clip_norm,
-    },
-    schedule: { kind: 'constant', warmup: 0, floor: 1 },
-    views: 'global+local',
-    grounding_prompt: '',
-    data: [],
-    batch: { samples, accumulate: 1 },
-    steps: 1_000_000,
-    seed: shapes.seed,
-    log: { every: 0 },
-    checkpoint: { every: 0, keep: 1 },
-    eval: { every: 0, samples: 0, data: [] },
-  };
-}
 
 /** Runs with layers composed and functions not recorded, as TensorFlow.js by itself would. */
 function eagerly<T>(f: () => T): T {
@@ -56,24 +25,16 @@ function eagerly<T>(f: () => T): T {
 }
 
 await startEngine({ device: 'cpu' });
-const shapes = readShapes();
-const { model: config, stages } = named(shapes.models, modelName);
-const shape = named(stages, stageName);
-const model = new Ferret(config);
-model.parameters.allocate(shapes.seed);
-const stage = stageOf(shapes, shape);
-const step = new TrainStep(model, planTraining(model.parameters, stage, model.unused), stage);
-const batch = makeBatch(config, shape, shapes.seed);
+const { model, batch, run: runStep } = openStep(modelName, stageName);
 const around = way === 'eager' ? eagerly : <T>(f: () => T): T => f();
-let done = 0;
-const run = (): StepResult => around(() => step.run([batch], done++));
+const run = (): StepResult => around(runStep);
 
 await serve(async request => {
   const asked = stepRequest.parse(request);
   switch (asked.do) {
     case 'write':
       writeArrays(asked.folder, 'weights', weightArrays(model));
-      writeArrays(asked.folder, 'batch', batchArrays(batch, config));
+      writeArrays(asked.folder, 'batch', batchArrays(batch, model.config));
       return {};
     case 'check': {
       const results = Array.from({ length: asked.steps }, run);
