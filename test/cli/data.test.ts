@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { parseRange, parseSizes, parseSplits, parseWhole } from '../../src/cli/data-values.ts';
+import { DEFAULT_RECIPE } from '../../src/cli/options.ts';
 import { openDataset } from '../../src/data/dataset.ts';
+import type { ImageRecord } from '../../src/data/record.ts';
 import { writeShards } from '../../src/data/shards.ts';
 import { SOURCES } from '../../src/data/sources/index.ts';
 import { plainImage, soundRecord } from '../data/sample-records.ts';
@@ -264,6 +266,74 @@ describe('ground data inspect and preview', () => {
     expect(json(drawn.stdout)).toEqual({ file: png });
     expect(await sharp(await readFile(png)).metadata()).toMatchObject({ format: 'png', width: 116 });
     expect((await ground('data', 'preview', dir, '--out', join(folder, 'sheet.gif'))).code).toBe(2);
+  });
+});
+
+describe('ground data over stored conversations', () => {
+  const text = (words: string) => [{ kind: 'text', text: words }] as const;
+  const rounds = [{ question: text('What is it?'), answer: text('A wall.') }];
+  const talk = async () => {
+    const folder = temporaryFolder();
+    const dir = join(folder, 'set');
+    const record = { ...(await soundRecord('a')), split: 'train', conversations: [{ kind: 'chat', rounds }] };
+    const alone = {
+      ...{ id: 'b', width: 0, height: 0, captions: [], objects: [], relations: [] },
+      image: new Uint8Array(0),
+      conversations: [{ kind: 'chat', rounds }],
+    } as const;
+    await writeShards([record as ImageRecord, alone], dir, { source: {}, builder: 'test' });
+    return { folder, dir };
+  };
+
+  it('inspect counts them', async () => {
+    const { dir } = await talk();
+    const { stdout } = await ground('data', 'inspect', dir);
+    expect(stdout).toContain('1 rows of text alone, 0 with linked images');
+    expect(stdout).toContain('2 conversations (2 chat) of 2 rounds');
+    expect(json((await ground('data', 'inspect', dir, '--json')).stdout)).toMatchObject({
+      ...{ rows: 2, textAlone: 1, conversations: 2, rounds: 2, conversationKinds: { chat: 2, vqa: 0 } },
+      ...{ splits: { '': 1, train: 1 }, width: { min: 8, max: 8 }, roundsPerConversation: { mean: 1 } },
+      boxSides: [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    });
+  });
+
+  it('show prints text and tokens, what is trained on marked', async () => {
+    const { dir } = await talk();
+    const first = await ground('data', 'show', dir, '0');
+    expect(first.stdout).toContain('What is it? ASSISTANT:» A wall.</s>«');
+    expect(first.stdout).toMatch(/\n +\d+ +\S+ +-100 +"USER"\n/);
+    expect(first.stdout).toMatch(/tasks that it serves: conversation, .*caption/);
+    const alone = json((await ground('data', 'show', dir, '1', '--json')).stdout);
+    expect(alone).toMatchObject({ row: 1, tasks: ['text-conversation'], transcript: { visual: 0 } });
+    const { tokens } = alone.transcript;
+    const trained = tokens.filter(({ id, label }: { id: number; label: number }) => id === label);
+    expect(trained.map((token: { text: string }) => token.text).join('')).toBe(' A wall.</s>');
+    expect((await ground('data', 'show', dir, '1', '--task', 'caption')).stdout).toContain(
+      'it cannot serve the task caption',
+    );
+    expect(await ground('data', 'show', dir, '2')).toMatchObject({ code: 1 });
+  });
+
+  it('preview draws chosen rows and tasks, validate renders with the tasks of a recipe', async () => {
+    const { dir, folder } = await talk();
+    const png = join(folder, 'sheet.png');
+    for (const flags of [
+      ['--rows', '1', '--task', 'text-conversation'],
+      ['--recipe', DEFAULT_RECIPE, '--stage', '3'],
+    ]) {
+      expect(await ground('data', 'preview', dir, '--out', png, ...flags)).toMatchObject({ code: 0 });
+    }
+    expect(await ground('data', 'preview', dir, '--out', png, '--rows', '2')).toMatchObject({ code: 2 });
+    const checked = await ground(
+      ...['data', 'validate', dir, '--recipe', DEFAULT_RECIPE, '--stage', '3', '--against', dir, '--json'],
+    );
+    process.exitCode = undefined;
+    const report = json(checked.stdout);
+    // Text alone has no image to be found.
+    expect(report.totals).toEqual({ leak: 1 });
+    expect(report.maxLength).toBeGreaterThan(0);
+    expect(report.tasks.map(({ task }: { task: string }) => task)).toContain('rec');
+    expect(await ground('data', 'validate', dir, '--stage', '3')).toMatchObject({ code: 2 });
   });
 });
 
