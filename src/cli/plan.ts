@@ -147,6 +147,9 @@ function printMemory(planned: readonly TimedStage[], out: Output): void {
     [
       row('weights', ({ memory }) => memory.weights),
       row("optimizer's moments", ({ memory }) => memory.moments),
+      ...(planned.some(({ memory }) => memory.average > 0)
+        ? [row('running averages', ({ memory }) => memory.average)]
+        : []),
       row('gradients', ({ memory }) => memory.gradients),
       row('batch', ({ memory }) => memory.batch),
       row('activations', ({ memory }) => memory.activations),

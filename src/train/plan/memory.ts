@@ -7,6 +7,8 @@ export interface PlannedMemory {
   readonly gradients: number;
   /** AdamW's two moments. */
   readonly moments: number;
+  /** Running averages of what trains; 0 where the recipe asks for none. */
+  readonly average: number;
   /** Tensors of the largest micro-batch. */
   readonly batch: number;
   /** What the gradients' function holds beyond its results when it holds most: activations and what is computed from them. */
@@ -39,7 +41,7 @@ const LOADER_BYTES = 60 * 2 ** 20;
  *   step by default
  */
 export function planMemory(
-  { training, functions, between, gradientBytes, batchBytes }: TracedStep,
+  { training, functions, between, gradientBytes, batchBytes, averageBytes }: TracedStep,
   about: { readonly accumulate: number; readonly recorded?: readonly TracedFunction[] },
 ): PlannedMemory {
   const { accumulate, recorded = functions } = about;
@@ -51,7 +53,7 @@ export function planMemory(
   const held = (f: TracedFunction): number => f.peak.bytes - f.peak.results;
   const inGradients = most('gradients', alive);
   const peak = Math.max(between, inGradients, most('update', alive));
-  const lasting = 4 * parameters + 8 * trainable;
+  const lasting = 4 * parameters + 8 * trainable + averageBytes;
   const nodes = recorded.reduce((sum, f) => sum + f.nodes, 0);
   // Without recorded functions there is one peak, and nothing tells apart what it holds.
   const eager = functions.length === 0;
@@ -59,6 +61,7 @@ export function planMemory(
     weights: 4 * parameters,
     gradients: gradientBytes,
     moments: 8 * trainable,
+    average: averageBytes,
     batch: batchBytes,
     activations: eager ? Math.max(0, peak - lasting - batchBytes) : most('gradients', held),
     update: most('update', held),

@@ -33,6 +33,8 @@ export interface TracedStep {
   readonly between: number;
   /** Bytes of one micro-batch's tensors. */
   readonly batchBytes: number;
+  /** Bytes of running averages. */
+  readonly averageBytes: number;
   /** Bytes of gradients that reach the update. */
   readonly gradientBytes: number;
 }
@@ -72,6 +74,7 @@ export async function traceStep(
         functions,
         products: mergedProducts(binding.calls.map(call => call.graph)),
         between: binding.peakBytes,
+        averageBytes: stage.ema ? trainedBytes(training) : 0,
         batchBytes: (binding.calls[0]?.liveBytes ?? standing) - standing,
         gradientBytes: gradientBytes(binding.calls.find(call => !call.graph.key.startsWith('update'))?.graph),
       };
@@ -81,6 +84,10 @@ export async function traceStep(
     },
     { eagerOnly: engine === 'wasm' },
   );
+}
+
+function trainedBytes({ banks }: TrainingPlan): number {
+  return banks.flatMap(bank => bank.parameters).reduce((sum, p) => sum + 4 * p.size, 0);
 }
 
 function gradientBytes(graph: RecordedGraph | undefined): number {

@@ -1,18 +1,19 @@
 /**
  * Trains a stage of the tiny recipe for a few steps on one batch and prints what memory that took, as JSON: `heap`, by how
  * much the heap grows during a step and shrinks again, `idle`, what the process holds with an idle engine, and `resident`,
- * by how much it has grown since. Arguments: stage, samples, the heap tracker's file.
+ * by how much it has grown since. Arguments: stage, samples, the heap tracker's file, overrides
+ * of the recipe.
  */
 import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { startEngine } from '../../../src/engine/engine.ts';
 import * as tf from '../../../src/engine/tf.ts';
-import { Ferret } from '../../../src/models/ferret.ts';
+import { buildModel } from '../../../src/train/adapters.ts';
 import { planTraining } from '../../../src/train/freeze.ts';
 import { conversationBatch } from '../../../src/train/plan/sizes.ts';
 import { TrainStep } from '../../../src/train/step.ts';
 import { sceneSizes, tinyStage } from './tiny-stage.ts';
 
-const [stage = '', samples = '', tracker = ''] = process.argv.slice(2);
+const [stage = '', samples = '', tracker = '', ...overrides] = process.argv.slice(2);
 const file = openSync(tracker, 'r+');
 const counters = Buffer.alloc(16);
 
@@ -32,13 +33,13 @@ function resident(): number {
   return 1024 * Number(kilobytes);
 }
 
-const recipe = tinyStage(Number(stage), [`batch.samples=${samples}`, 'from=null']);
+const recipe = tinyStage(Number(stage), [`batch.samples=${samples}`, 'from=null', ...overrides]);
 const batch = conversationBatch(recipe.model, sceneSizes(Number(samples), recipe.stage.views));
 await startEngine({ engine: 'tensorflow', device: 'cpu' });
 // The first product takes what an engine takes once.
 tf.tidy(() => tf.matMul(tf.ones([256, 256]), tf.ones([256, 256])).dataSync());
 const idle = resident();
-const model = new Ferret(recipe.model);
+const model = buildModel(recipe);
 model.parameters.allocate(0);
 const step = new TrainStep(model, planTraining(model.parameters, recipe.stage, model.unused), recipe.stage);
 let most = 0;
