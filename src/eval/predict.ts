@@ -70,9 +70,10 @@ export function answeringOf({ model, tokenizer, recipe }: PredictOptions['infere
 
 /** The same by anything that answers. */
 export async function predictWith(
-  { config, tokenizer, stage, answer: answered }: Answering,
+  answering: Answering,
   options: Omit<PredictOptions, 'inference'>,
 ): Promise<PredictResult> {
+  const { config, tokenizer, stage } = answering;
   const { image } = options;
   const { bins } = config.coordinates;
   for (const region of options.regions) checkInside(region, image);
@@ -85,7 +86,7 @@ export async function predictWith(
     { model: config, tokenizer, views: stage.views, seed: stage.seed },
     { prompt: true },
   );
-  const [answer] = await answered([sample], {
+  const [answer] = await answering.answer([sample], {
     maxNewTokens: options.maxNewTokens,
     ...(options.sampling && { sampling: options.sampling }),
     ...(options.stopStrings && { stopStrings: options.stopStrings }),

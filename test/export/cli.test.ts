@@ -55,6 +55,7 @@ describe('ground export onnx', () => {
       folder,
       '--out',
       out,
+      '--single-file',
       '--json',
     );
     expect([code, stderr]).toEqual([0, '']);
@@ -79,6 +80,7 @@ describe('ground export onnx', () => {
       checkpoint,
       '--out',
       out,
+      '--single-file',
       '--length',
       '200',
     );
@@ -86,8 +88,12 @@ describe('ground export onnx', () => {
     expect(stdout).toMatch(/nodes, .* sequences up to 200/);
     expect(stdout).toMatch(/scene-export-\S+ +\d+ +0 /);
     const { inputs } = JSON.parse(
-      (await ground('export', 'onnx', '--checkpoint', checkpoint, '--out', out, '--no-check', '--json'))
-        .stdout,
+      (
+        await ground(
+          ...['export', 'onnx', '--checkpoint', checkpoint, '--out', out],
+          ...['--single-file', '--no-check', '--json'],
+        )
+      ).stdout,
     );
     expect(inputs).not.toContain('localPixels');
   });

@@ -92,7 +92,7 @@ function foreignDomains(graph: OnnxGraph): string[] {
 function encodeNode(node: OnnxNode, index: number) {
   return create(NodeProtoSchema, {
     opType: node.op,
-    ...(node.domain === undefined ? {} : { domain: node.domain }),
+    domain: node.domain ?? '',
     name: `${node.op}_${index}`,
     input: [...node.inputs],
     output: [...node.outputs],
