@@ -195,3 +195,22 @@ describe('ground predict', () => {
 it('printable replaces what a terminal would obey', () => {
   expect(printable('a\u001b[31mb\u007f\tc\nd\u009b')).toBe('a\ufffd[31mb\ufffd\tc\nd\ufffd');
 });
+
+describe('ground compare', () => {
+  it('compares what the run kept with itself', async () => {
+    const args = ['--limit', '4', '--task', 'rec', '--max-tokens', '4', '--bootstrap', '20'];
+    const evaluated = await ground('eval', '--checkpoint', checkpoint, ...args, '--json');
+    const { predictions, tasks } = JSON.parse(evaluated.stdout);
+    expect(predictions).toMatch(/stage3\/eval\/checkpoint-000005-rec\.jsonl$/);
+    expect(tasks[0].intervals.rec_accuracy).toEqual({ low: 0, high: 0 });
+    const run = join(folder, 'checkpoints', 'run');
+    const all = ['compare', run, predictions, '--bootstrap', '20', '--json'];
+    const printed: string[] = [];
+    const spy = vi.spyOn(process.stdout, 'write').mockImplementation(text => printed.push(String(text)) > 0);
+    const code = await runProgram(await buildProgram(all), all);
+    spy.mockRestore();
+    expect(code).toBe(0);
+    const { scores } = JSON.parse(printed.join(''));
+    expect(scores[0]).toMatchObject({ score: 'rec_accuracy', questions: 4, difference: 0, p: 1 });
+  });
+});

@@ -1,0 +1,133 @@
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTokenizer } from '../../src/data/tokenizer.ts';
+import { comparePredictions } from '../../src/eval/compare.ts';
+import { openJournal } from '../../src/eval/journal.ts';
+import { findPredictions, predictionsFile } from '../../src/eval/kept.ts';
+import { lineOfPrediction, readPredictions } from '../../src/eval/predictions.ts';
+import { type EvaluateOptions, evaluate } from '../../src/eval/run.ts';
+import { intervalsOf } from '../../src/eval/scores.ts';
+import { Ferret } from '../../src/models/ferret.ts';
+import { startTestEngine } from '../helpers/engine.ts';
+import { characterTokenizer, memoryDataset, squaresRecord, TINY } from './tiny.ts';
+
+let folder: string;
+let model: Ferret;
+let options: EvaluateOptions;
+
+beforeAll(async () => {
+  await startTestEngine();
+  folder = mkdtempSync(join(tmpdir(), 'ground-resume-'));
+  model = new Ferret(TINY);
+  model.parameters.allocate(1);
+  options = {
+    model,
+    tokenizer: createTokenizer(characterTokenizer(), null, 'test'),
+    stage: { views: 'global+local', grounding_prompt: '' },
+    dataset: memoryDataset(await Promise.all([0, 1, 2, 3].map(squaresRecord))),
+    task: 'rec',
+    samples: 6,
+    seed: 3,
+    batch: 2,
+    maxNewTokens: 4,
+  };
+});
+
+afterAll(() => {
+  model.parameters.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('an evaluation that was cut off', () => {
+  it('goes on where it was and gives the same result', async () => {
+    const whole = await evaluate(options);
+    const file = join(folder, 'journal');
+    const first = openJournal(file);
+    const cut = { ...first.of('rec'), add: cutOffAfter(first.of('rec').add, 2) };
+    await expect(evaluate({ ...options, journal: cut })).rejects.toThrow('killed');
+    first.close();
+    appendFileSync(file, '{"source":"rec","ids":["torn');
+    const second = openJournal(file);
+    expect(second.known).toBe(2);
+    let asked = 0;
+    const own = second.of('rec');
+    const counted = {
+      ...own,
+      add: (...args: Parameters<typeof own.add>) => {
+        asked++;
+        own.add(...args);
+      },
+    };
+    expect(await evaluate({ ...options, journal: counted })).toEqual(whole);
+    const batches = asked + 2;
+    second.close();
+    const third = openJournal(file);
+    expect(third.known).toBe(batches);
+    expect(third.of('roc').find(whole.predictions.slice(0, 2).map(p => p.id))).toBeUndefined();
+    await third.remove();
+    expect(existsSync(file)).toBe(false);
+  });
+});
+
+function cutOffAfter<A extends unknown[]>(add: (...args: A) => void, count: number): (...args: A) => void {
+  let left = count;
+  return (...args) => {
+    if (left-- === 0) throw new Error('killed');
+    add(...args);
+  };
+}
+
+describe('predictions', () => {
+  it('are read back, judged again and compared in pairs', async () => {
+    const { predictions, judged } = await evaluate(options);
+    const right = predictions.map(prediction => ({
+      ...prediction,
+      boxes: prediction.truth.boxes ?? [],
+    }));
+    const [a, b] = [join(folder, 'a.jsonl'), join(folder, 'b.jsonl')];
+    writeFileSync(a, predictions.map(p => lineOfPrediction(p, '/x/val')).join(''));
+    writeFileSync(
+      b,
+      right
+        .slice(1)
+        .map(p => lineOfPrediction(p, '/y/val'))
+        .join(''),
+    );
+    const [linesA, linesB] = [await readPredictions(a), await readPredictions(b)];
+    const draws = { seed: 0, resamples: 50 };
+    const { scores, unpaired } = comparePredictions(linesA, linesB, draws);
+    expect(unpaired).toEqual({ a: 1, b: 0 });
+    const accuracy = scores.find(score => score.score === 'rec_accuracy');
+    expect(accuracy).toMatchObject({ a: 0, b: 1, difference: 1, low: 1, high: 1, questions: 5 });
+    expect(accuracy?.p).toBeCloseTo(2 / 51, 12);
+    const same = comparePredictions(linesA, linesA, draws).scores;
+    for (const score of same) expect(score).toMatchObject({ difference: 0, low: 0, high: 0, p: 1 });
+    expect(comparePredictions(linesA, linesB, draws).scores).toEqual(scores);
+    expect(comparePredictions(linesA, [], draws).scores).toEqual([]);
+    const intervals = intervalsOf(judged, draws);
+    expect(intervals.rec_accuracy).toEqual({ low: 0, high: 0 });
+    expect(intervals.rec_ceiling).toEqual({ low: 1, high: 1 });
+    expect(intervalsOf(judged, { seed: 0, resamples: 0 })).toEqual({});
+  });
+
+  it('that are none are refused with their place', async () => {
+    const file = join(folder, 'bad.jsonl');
+    writeFileSync(file, '\n{"id": 3}\n');
+    await expect(readPredictions(file)).rejects.toThrow(/bad\.jsonl:2 is no prediction/);
+    writeFileSync(file, '{');
+    await expect(readPredictions(file)).rejects.toThrow(/bad\.jsonl:1 is no prediction: it is no JSON/);
+    await expect(findPredictions(join(folder, 'nowhere'))).rejects.toThrow(/there is no/);
+    await expect(findPredictions(folder)).rejects.toThrow(/holds no predictions/);
+    expect(await findPredictions(file)).toEqual([file]);
+    expect(readFileSync(file, 'utf8')).toBe('{');
+  });
+
+  it('lie beside the checkpoint of a run', () => {
+    expect(predictionsFile('/r/stage3/checkpoint-000005', ['rec', 'roc'])).toBe(
+      '/r/stage3/eval/checkpoint-000005-rec+roc.jsonl',
+    );
+    expect(predictionsFile('/models/published', null)).toBeNull();
+  });
+});
