@@ -5,12 +5,12 @@ import * as tf from '../../src/engine/tf.ts';
 import { nativeAttention } from '../../src/nn/native.ts';
 import { attentionRequest } from './attention-protocol.ts';
 import { readShapes } from './shapes.ts';
-import { peakMemory, serve, timeOf } from './side.ts';
+import { peakMemory, serve, THREADS, timeOf } from './side.ts';
 
 const length = Number(process.argv[2]);
 const causal = process.argv[3] === 'causal';
 
-await startEngine({ device: 'cpu' });
+await startEngine({ device: 'cpu', threads: THREADS });
 const { batch, heads, width } = readShapes().attention;
 const rows = batch * length;
 

@@ -8,7 +8,7 @@ import type { z } from 'zod';
 import { findPython } from '../../test/helpers/python.ts';
 import { firstAnswer } from './attention-protocol.ts';
 import { readShapes } from './shapes.ts';
-import { median, medianRatio, Side } from './side.ts';
+import { median, medianRatio, Side, THREADS } from './side.ts';
 import { timeAnswer } from './step-protocol.ts';
 
 const TOLERANCE = 1e-3;
@@ -100,6 +100,10 @@ for (const kind of values.kinds.split(',')) {
 }
 if (values.json) {
   console.log(
-    JSON.stringify({ cores: availableParallelism(), node: process.version, shapes, results }, null, 2),
+    JSON.stringify(
+      { cores: availableParallelism(), threads: THREADS, node: process.version, shapes, results },
+      null,
+      2,
+    ),
   );
 }

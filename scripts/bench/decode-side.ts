@@ -7,9 +7,9 @@ import { Ferret } from '../../src/models/ferret.ts';
 import { weightArrays, writeArrays } from './arrays.ts';
 import { decodeRequest } from './decode-protocol.ts';
 import { named, readShapes } from './shapes.ts';
-import { serve } from './side.ts';
+import { serve, THREADS } from './side.ts';
 
-await startEngine({ device: 'cpu' });
+await startEngine({ device: 'cpu', threads: THREADS });
 const shapes = readShapes();
 const { prompt, tokens } = shapes.decode;
 const model = new Ferret(named(shapes.models, shapes.decode.model).model);

@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { findPython } from '../../test/helpers/python.ts';
 import { decodeAnswer } from './decode-protocol.ts';
 import { readShapes } from './shapes.ts';
-import { median, medianRatio, Side } from './side.ts';
+import { median, medianRatio, Side, THREADS } from './side.ts';
 
 const { values } = parseArgs({
   options: { pairs: { type: 'string', default: '7' }, json: { type: 'boolean', default: false } },
@@ -45,7 +45,9 @@ try {
     sameTokens: same,
   };
   if (values.json) {
-    console.log(JSON.stringify({ cores: availableParallelism(), shapes, ...result }, null, 2));
+    console.log(
+      JSON.stringify({ cores: availableParallelism(), threads: THREADS, shapes, ...result }, null, 2),
+    );
   } else {
     const other = theirs
       ? `, PyTorch ${result.pytorch?.toFixed(1)}: ${result.ratio?.toFixed(2)} times; ${same} of ${shapes.tokens} tokens the same`

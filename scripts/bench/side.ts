@@ -7,6 +7,9 @@ import { fileURLToPath } from 'node:url';
 import type { z } from 'zod';
 import { SHAPES_FILE } from './shapes.ts';
 
+/** Threads of each side: all cores, or what GROUND_BENCH_THREADS says. */
+export const THREADS = Number(process.env.GROUND_BENCH_THREADS ?? availableParallelism());
+
 /** One process that measures when it is asked to. */
 export class Side {
   readonly name: string;
@@ -29,7 +32,7 @@ export class Side {
   /** A Python file of this folder; its first arguments are the file of shapes and the number of threads. */
   static python(name: string, python: string, file: string, args: readonly string[] = []): Side {
     const script = fileURLToPath(new URL(file, import.meta.url));
-    return new Side(name, python, [script, SHAPES_FILE, String(availableParallelism()), ...args]);
+    return new Side(name, python, [script, SHAPES_FILE, String(THREADS), ...args]);
   }
 
   async ask<T>(answer: z.ZodType<T>, request: object): Promise<T> {

@@ -5,7 +5,7 @@ import { composedOnly } from '../../src/engine/native-ops.ts';
 import { measurePeak } from '../../src/train/plan/speed.ts';
 import type { StepResult } from '../../src/train/step.ts';
 import { batchArrays, weightArrays, writeArrays } from './arrays.ts';
-import { peakMemory, serve, timeOf } from './side.ts';
+import { peakMemory, serve, THREADS, timeOf } from './side.ts';
 import { stepRequest } from './step-protocol.ts';
 import { openStep } from './step-setup.ts';
 
@@ -24,7 +24,7 @@ function eagerly<T>(f: () => T): T {
   }
 }
 
-await startEngine({ device: 'cpu' });
+await startEngine({ device: 'cpu', threads: THREADS });
 const { model, batch, run: runStep } = openStep(modelName, stageName);
 const around = way === 'eager' ? eagerly : <T>(f: () => T): T => f();
 const run = (): StepResult => around(runStep);

@@ -12,7 +12,7 @@ import { z } from 'zod';
 import { loadRecipe } from '../../src/config/load.ts';
 import { findPython } from '../../test/helpers/python.ts';
 import { named, readShapes, SHAPES_FILE } from './shapes.ts';
-import { median, medianRatio, Side } from './side.ts';
+import { median, medianRatio, Side, THREADS } from './side.ts';
 import { checkAnswer, memoryAnswer, peakAnswer, timeAnswer } from './step-protocol.ts';
 
 /** Sides that ours is compared with. */
@@ -191,5 +191,11 @@ for (const model of values.models.split(',')) {
   }
 }
 if (values.json) {
-  console.log(JSON.stringify({ cores: availableParallelism(), node: process.version, results }, null, 2));
+  console.log(
+    JSON.stringify(
+      { cores: availableParallelism(), threads: THREADS, node: process.version, results },
+      null,
+      2,
+    ),
+  );
 }
