@@ -126,7 +126,10 @@ export async function evaluate(options: EvaluateOptions): Promise<EvalResult> {
     task,
     questions: answered.length,
     scores: {
-      ...scoresOf(answered.flatMap(a => a.judged ?? [])),
+      // Of a few answers out of many, scores would say little: those are there to be looked at.
+      ...(options.answers === 'scored' && !isShort(task)
+        ? {}
+        : scoresOf(answered.flatMap(a => a.judged ?? []))),
       [`${name}_loss`]: meanTokenLoss(losses),
       ...(pairs.length > 0 && {
         [`${name}_shuffled_loss`]: shuffled,

@@ -94,8 +94,11 @@ describe('evaluate', () => {
   });
 
   it('answers unscored tasks for the first batch only where asked to', async () => {
-    const { predictions } = await evaluate({ ...options, task: 'caption', samples: 6, answers: 'scored' });
+    const asked = { ...options, task: 'caption', samples: 6 } as const;
+    const { predictions, scores } = await evaluate({ ...asked, answers: 'scored' });
     expect(predictions.filter(p => p.answer !== null)).toHaveLength(4);
+    expect(scores).not.toHaveProperty('caption_cider');
+    expect((await evaluate(asked)).scores).toHaveProperty('caption_cider');
   });
 
   it('goes on past a damaged image, and says which', async () => {

@@ -74,3 +74,17 @@ it('rocAccuracy counts right answers only', () => {
   expect(rocAccuracy(['right', 'both', 'wrong', 'neither', 'right'])).toBeCloseTo(2 / 5, 12);
   expect(rocAccuracy([])).toBe(0);
 });
+
+it.each([
+  ['It is a dog rather than a cat.', 'right'],
+  ['Neither a cat nor a dog.', 'neither'],
+  ["It isn't a cat, it is a dog.", 'right'],
+  ['A dog without a cat', 'right'],
+  ['Not a dog', 'neither'],
+  ['not a dog but a cat', 'wrong'],
+  ['a dog, never a cat', 'right'],
+  ['cattle and hotdogs', 'neither'],
+  ['a cat or a dog', 'both'],
+] as const)('judges %j as %s', (answer, verdict) => {
+  expect(judgeRoc(answer, { truth: ['dog'], other: ['cat'] })).toBe(verdict);
+});
