@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Conversation } from '../../src/data/conversation.ts';
 import { prepareSample, type Sample } from '../../src/data/sample.ts';
 import { renderScene } from '../../src/data/sources/scenes.ts';
@@ -14,7 +15,8 @@ import { startTestEngine } from '../helpers/engine.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 import { sourceIn } from './source.ts';
 
-const folder = temporaryFolder();
+const folder = mkdtempSync(join(tmpdir(), 'ground-test-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const source = sourceIn(folder);
 const reports = new Map<WeightType, TransformersReport>();
 
