@@ -26,6 +26,9 @@ interface TrainOptions extends CommonOptions, EngineOptions, RecipeOptions {
   readonly fresh?: boolean;
   readonly workers: number;
   readonly profile?: ProfiledSteps;
+  readonly dryRun?: boolean;
+  /** Only the stages that are named; of a process that tries one out for another. */
+  readonly alone?: boolean;
 }
 
 /** A thread for every two cores, as the step needs them too; none from TypeScript source, where none can be started. */
@@ -47,14 +50,19 @@ export function register(program: Command): void {
         .argParser(parseWorkers)
         .default(WORKERS),
     )
+    .option(
+      '--dry-run',
+      'try it out: data, one step of the largest batches, one checkpoint; leaves nothing behind',
+    )
+    .addOption(new Option('--alone').hideHelp())
     .option('--profile <a:b>', 'write a Chrome trace of steps a to b, which run op by op', parseProfile);
   withCommon(withEngine(withRun(withRecipe(command)))).action((options: TrainOptions) =>
-    train(options, createOutput(options)),
+    train(options, createOutput(options), program.args),
   );
 }
 
 /** Checks every recipe, then trains stage by stage; stages that others start from are trained first. */
-async function train(options: TrainOptions, out: Output): Promise<void> {
+async function train(options: TrainOptions, out: Output, args: readonly string[]): Promise<void> {
   if (options.fresh && options.resume) {
     throw new GroundError('usage', '--fresh and --resume contradict each other', {
       hint: 'without either, an unfinished stage goes on and a finished one is left alone',
@@ -83,9 +91,16 @@ async function train(options: TrainOptions, out: Output): Promise<void> {
   // All of them first: a mistake in stage 3 must not wait until stages 1 and 2 have been trained.
   for (const stage of requested) recipeOf(stage);
   const { expandStages } = await import('../train/curriculum.ts');
-  const stages = await expandStages(requested, recipeOf, runDir);
+  const stages = options.alone === true ? requested : await expandStages(requested, recipeOf, runDir);
   const { checkStage } = await import('../train/preflight.ts');
   for (const stage of stages) await checkStage(recipeOf(stage));
+  if (options.dryRun === true) {
+    const { dryRun } = await import('./dry-run.ts');
+    const { engine, device, fresh = false, resume = false } = options;
+    const recipes = stages.map(recipeOf);
+    const started = fresh ? requested : [];
+    return dryRun({ engine, device, recipes, run, runDir, fresh: started, resume, args }, out);
+  }
 
   const { describeEngine, startEngine } = await import('../engine/engine.ts');
   const engine = describeEngine(await startEngine({ engine: options.engine, device: options.device }));

@@ -122,10 +122,7 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
   const { model, plan, stageDir } = prepared;
   const progress = progressOf(start);
   const inputs = await readInputs(options.recipe);
-  const tokenizer = {
-    tokenizer: new Uint8Array(await readFile(modelConfig.tokenizer)),
-    companions: await tokenizerCompanions(modelConfig.tokenizer),
-  };
+  const tokenizer = await readTokenizer(modelConfig.tokenizer);
   const metric = metricOf(stage);
   const best = metric ? await bestScore(stageDir, metric) : null;
   const fingerprints = await fingerprintsOf(plan.frozen);
@@ -197,6 +194,11 @@ function restartStep(step: TrainStep, plan: TrainingPlan): void {
   );
 }
 
+/** The files of a tokenizer, as a checkpoint keeps them. */
+export async function readTokenizer(file: string): Promise<Session['tokenizer']> {
+  return { tokenizer: new Uint8Array(await readFile(file)), companions: await tokenizerCompanions(file) };
+}
+
 /** Counts what a listener does as logging. */
 function timed(listener: RunListener, clock: StageClock): RunListener {
   return {
@@ -221,13 +223,22 @@ export function metricOf({ checkpoint }: StageRecipe): Metric | undefined {
   return score === undefined ? undefined : { score, goal };
 }
 
+/** What of a session goes into a checkpoint. */
+export type ContentSource = Pick<
+  Session,
+  'stageDir' | 'plan' | 'trainStep' | 'progress' | 'inputs' | 'adapters' | 'tokenizer' | 'frozen'
+> & {
+  readonly options: Pick<StageOptions, 'recipe' | 'codec'>;
+  readonly guards: Pick<Guards, 'state'>;
+};
+
 /**
  * What a checkpoint of this moment holds, copied out of the engine.
  *
  * @param scores of this very step, where it was scored
  */
 export async function takeContent(
-  session: Session,
+  session: ContentSource,
   scores: Readonly<Record<string, number>> | undefined,
 ): Promise<CheckpointContent> {
   const { options, stageDir, plan, trainStep, progress, inputs, adapters, guards } = session;
@@ -277,7 +288,8 @@ function sameNames(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && b.every(name => names.has(name));
 }
 
-function progressOf(start: Start): Progress {
+/** Where a stage stands. */
+export function progressOf(start: Start): Progress {
   if (start.kind === 'fresh') {
     return { step: 0, samples: 0, tokens: 0, firstLoss: null, lastLosses: [], loader: undefined };
   }

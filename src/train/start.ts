@@ -67,9 +67,25 @@ export async function decideStart(
     initialWeights(buildModel(recipe).parameters, recipe, runDir),
   );
   if (!found) return { kind: 'fresh', warnings };
-  const { value: checkpoint, step } = found;
+  const { value: checkpoint } = found;
+  await requireSameRecipe(stageDir, checkpoint, recipe, codec, options);
+  return { kind: checkpoint.state.step >= recipe.stage.steps ? 'finished' : 'resume', checkpoint, warnings };
+}
+
+/**
+ * Throws GroundError('config') that shows each difference that matters between a recipe and that of a checkpoint of its
+ * stage.
+ */
+export async function requireSameRecipe(
+  stageDir: string,
+  checkpoint: LoadedCheckpoint,
+  recipe: Recipe,
+  codec: RecipeCodec,
+  options: { readonly resume: boolean },
+): Promise<void> {
+  const { step } = checkpoint.state;
   const { steps } = recipe.stage;
-  const before = codec.read(join(found.path, 'recipe.yaml'));
+  const before = codec.read(join(checkpoint.path, 'recipe.yaml'));
   const differences = [
     ...codec
       .diff(before, recipe)
@@ -87,7 +103,6 @@ export async function decideStart(
       },
     );
   }
-  return { kind: checkpoint.state.step >= steps ? 'finished' : 'resume', checkpoint, warnings };
 }
 
 /** Where a dataset lies is of no interest once its content is known to be the same. */

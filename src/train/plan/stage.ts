@@ -46,10 +46,16 @@ const MOST_SIZES = 6;
 /**
  * Plans one stage: traces a step for each size of batch that the data yields and adds up. Allocates no weight, and reads
  * images only where the data is there.
+ *
+ * @param known batches that have been drawn already
  */
-export async function planStage(recipe: Recipe, engine: PlannedEngine): Promise<StagePlan> {
+export async function planStage(
+  recipe: Recipe,
+  engine: PlannedEngine,
+  known?: DrawnBatches,
+): Promise<StagePlan> {
   const { model, stage } = recipe;
-  const drawn = await drawBatches(stage, model);
+  const drawn = known ?? (await drawBatches(stage, model));
   const groups = chosen(drawn.groups);
   const { accumulate, samples } = stage.batch;
   const traces: GroupTrace[] = [];
@@ -118,7 +124,7 @@ function largestOfKinds(groups: readonly BatchGroup[]): BatchGroup[] {
 }
 
 /** The batches of a step that takes most memory. A second micro-batch shows what adding gradients takes; more add nothing. */
-function largestStep(groups: readonly BatchGroup[], accumulate: number): Batch[] {
+export function largestStep(groups: readonly BatchGroup[], accumulate: number): Batch[] {
   return largestOfKinds(groups).flatMap(({ batch }) =>
     batch.kind === 'conversation' && accumulate > 1 ? [batch, batch] : [batch],
   );
