@@ -89,12 +89,8 @@ export function register(program: Command): void {
 /** Adds `--merge` and `--no-merge`. */
 function withMerge(command: Command): Command {
   return command
-    .option('--merge', "make the stage's adapters (lora) part of the weights, in float32 (the default)")
-    .addOption(
-      new Option('--no-merge', 'onnx: adapters stay beside the weights; safetensors: without them').default(
-        true,
-      ),
-    );
+    .option('--merge', "make the stage's adapters (lora) part of the weights, in float32", true)
+    .option('--no-merge', 'onnx: adapters stay beside the weights; safetensors: without them');
 }
 
 /** The model that is exported. Says what merging its adapters does to its scores, where it has any. */

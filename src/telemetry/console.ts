@@ -106,20 +106,26 @@ function describeFailure(event: Extract<RunEvent, { type: 'save-failed' }>): str
   ];
 }
 
-/** Group, parameters, trainable ones and learning rate of each module, and the totals. */
+/** Group, parameters, trainable ones, learning rate and decay of each module, and the totals. */
 function moduleTable(modules: readonly ModuleSummary[]): string[] {
   const sum = (key: 'parameters' | 'trainable'): number => modules.reduce((n, m) => n + m[key], 0);
   const share = (100 * sum('trainable')) / Math.max(1, sum('parameters'));
   return columns([
-    ['module', 'parameters', 'trainable', 'lr'],
+    ['module', 'parameters', 'trainable', 'lr', 'decay'],
     ...modules.map(m => [
       m.group,
       count(m.parameters),
       m.trainable === 0 ? 'frozen' : count(m.trainable),
-      m.trainable === 0 ? '-' : significant(m.lr),
+      m.trainable === 0 ? '-' : rateRange(m),
+      m.weightDecay === undefined ? '-' : significant(m.weightDecay),
     ]),
     ['total', count(sum('parameters')), count(sum('trainable')), `${share.toFixed(1)} %`],
   ]);
+}
+
+/** `1e-3`, or `1e-4 to 1e-3` where rates fall from block to block. */
+function rateRange({ lr, lowestLr }: ModuleSummary): string {
+  return lowestLr === undefined ? significant(lr) : `${significant(lowestLr)} to ${significant(lr)}`;
 }
 
 /** `step  30/400  loss 0.5312  lr 2e-4  grad 0.41  133.3 samples/s  5.2k tokens/s  mfu 31 %  data 8 %  1:05 left`. */

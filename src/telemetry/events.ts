@@ -9,8 +9,12 @@ export interface ModuleSummary {
   readonly group: string;
   readonly parameters: number;
   readonly trainable: number;
-  /** Peak learning rate, 0 where frozen. */
+  /** Peak learning rate, 0 where frozen; the highest, where rates fall from block to block. */
   readonly lr: number;
+  /** The lowest peak learning rate, where it is another. */
+  readonly lowestLr?: number;
+  /** Weight decay of its matrices; absent where nothing of it is decayed. */
+  readonly weightDecay?: number;
 }
 
 /** What a stage spends its time on, one thing at a time; what is left of the total is bookkeeping. */

@@ -32,7 +32,16 @@ const start = z.object({
   step: count,
   steps: count,
   resumedFrom: z.string().nullable(),
-  modules: z.array(z.object({ group: z.string(), parameters: count, trainable: count, lr: z.number() })),
+  modules: z.array(
+    z.object({
+      group: z.string(),
+      parameters: count,
+      trainable: count,
+      lr: z.number(),
+      lowestLr: z.number().optional(),
+      weightDecay: z.number().optional(),
+    }),
+  ),
   hparams: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   peakFlops: number,
 });

@@ -6,6 +6,7 @@ import { messageOf } from '../errors.ts';
 import type { Ferret } from '../models/ferret.ts';
 import type { RunEvent, RunListener } from '../telemetry/events.ts';
 import { buildModel } from './adapters.ts';
+import { freezeNotes, freezeTable } from './freeze-table.ts';
 import { Interrupted, type Requests } from './interrupt.ts';
 import { lockFolder } from './lock.ts';
 import type { ProfiledSteps } from './profile.ts';
@@ -107,6 +108,9 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
   try {
     for (const message of start.warnings) listener.on({ type: 'note', message });
     listener.on(startEvent(options, plan.modules, start, progress.step, session.peakFlops));
+    const table = freezeTable(plan, stage);
+    for (const message of freezeNotes(table)) listener.on({ type: 'note', message });
+    await writeFileAtomic(join(stageDir, PARAMETERS), `${JSON.stringify(table, null, 2)}\n`);
     let scores: StageResult['scores'] | undefined;
     if (owesScores(start, options)) await saveIfDue(session, await scoreOrSave(session));
     while (progress.step < stage.steps) {
@@ -156,6 +160,8 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
     await writeFileAtomic(join(stageDir, RESULT), `${JSON.stringify(result, null, 2)}\n`);
     return result;
   } catch (thrown) {
+    // The last line of the log is how the stage ended.
+    await saving.settle();
     tellFailure(session, thrown);
     throw thrown;
   } finally {
@@ -283,6 +289,8 @@ function isBest(session: Session, scores: StageResult['scores']): boolean {
 }
 
 const RESULT = 'result.json';
+/** What trains, how fast and what is decayed. */
+const PARAMETERS = 'parameters.json';
 
 /** What a finished stage wrote down, or undefined when it was killed before it was scored or has trained on since. */
 async function readResult(stageDir: string, checkpoint: string): Promise<StageResult | undefined> {
