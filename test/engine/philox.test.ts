@@ -7,7 +7,6 @@ import { startTestEngine } from '../helpers/engine.ts';
 beforeAll(startTestEngine);
 
 describe('philoxUniform', () => {
-  // tf.random.stateless_uniform([6], seed=[1, 2]) and others, TensorFlow 2.15.
   it.each([
     [0, 0],
     [1, 2],
