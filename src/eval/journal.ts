@@ -49,22 +49,28 @@ export function openJournal(file: string): JournalFile {
     if (known) entries.set(keyOf(known.source, known.ids), known);
   }
   const known = entries.size;
-  const log = openAppend(file);
   const encoder = new TextEncoder();
-  // A torn last line must not swallow the next one.
-  if (left !== '' && !left.endsWith('\n')) log.write(encoder.encode('\n'));
+  // Opened by the first batch: an evaluation that is refused before it leaves no file.
+  let opened: ReturnType<typeof openAppend> | undefined;
+  const log = (): ReturnType<typeof openAppend> => {
+    if (opened) return opened;
+    opened = openAppend(file);
+    // A torn last line must not swallow the next one.
+    if (left !== '' && !left.endsWith('\n')) opened.write(encoder.encode('\n'));
+    return opened;
+  };
   return {
     known,
     of: source => ({
       find: ids => entries.get(keyOf(source, ids)),
       add(ids, one) {
         entries.set(keyOf(source, ids), one);
-        log.write(encoder.encode(`${JSON.stringify({ source, ids, ...one })}\n`));
+        log().write(encoder.encode(`${JSON.stringify({ source, ids, ...one })}\n`));
       },
     }),
-    close: () => log.close(),
+    close: () => opened?.close(),
     async remove() {
-      log.close();
+      opened?.close();
       await rm(file, { force: true });
     },
   };

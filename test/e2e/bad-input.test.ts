@@ -414,7 +414,7 @@ describe('a fault in the data (exit code 1)', () => {
             '--out',
             'data/coco',
           ],
-          ['words.jpg is no JSON'],
+          ['words.jpg:1:1: expected an object'],
         ],
         [
           'images that are not there',
@@ -553,7 +553,7 @@ describe.skipIf(process.platform === 'win32')('a full disk (exit code 1)', () =>
   it.each([
     ['a dataset', 20, ['data', 'synth', '--out', 'data/full', '--count', '24'], 'data/full'],
     ['a contact sheet', 2, ['data', 'preview', 'data/scenes/val', '--out', 'full.png'], 'full.png'],
-    ['an export', 1000, ['export', 'onnx', '--run', 'good', '--out', 'full-export'], 'full-export'],
+    ['an export', 100, ['export', 'onnx', '--run', 'good', '--out', 'full-export'], 'full-export'],
   ] as const)('leaves nothing of %s', (_, kilobytes, args, path) => {
     const before = listing(folder);
     expectRefusal(limited(kilobytes, ...args), { code: 1, says: [`cannot write`, path, 'ulimit -f'] });

@@ -129,7 +129,7 @@ describe('a LLaVA file', () => {
     const conversations = records.flatMap(record => record.conversations ?? []);
     expect(conversations).toHaveLength(IMAGES + 3);
     const { stdout, code } = ground(folder, 'data', 'validate', 'data/llava');
-    expect(stdout).toContain('0 problems');
+    expect(stdout).toContain('0 errors');
     expect(code).toBe(0);
   });
 
@@ -185,7 +185,7 @@ describe('a Ferret file', () => {
       }
     }
     const { stdout, code } = ground(folder, 'data', 'validate', 'data/ferret');
-    expect(stdout).toContain('0 problems');
+    expect(stdout).toContain('0 errors');
     expect(code).toBe(0);
     succeed(folder, 'data', 'preview', 'data/ferret', '--out', 'sheet.png', '--count', '4');
     expect((await sharp(join(folder, 'sheet.png')).metadata()).width).toBeGreaterThan(WIDTH);
