@@ -1,9 +1,11 @@
 /** The low-rank adapters (LoRA) of a stage: which layers get one, and what becomes of them afterwards. */
+
 import { GroundError } from '../errors.ts';
 import { Ferret } from '../models/ferret.ts';
 import { addLowRank } from '../nn/lora.ts';
 import type { ParameterTree } from '../nn/parameter.ts';
 import type { LayerAdapter, NamedArray } from './checkpoint.ts';
+import { unreadBy } from './freeze.ts';
 import { moduleOf } from './groups.ts';
 import { compile, lies, listOf, matchesNothing } from './patterns.ts';
 import type { LoadedCheckpoint } from './reading.ts';
@@ -24,7 +26,10 @@ export function adaptedLayer(parameter: string): string | undefined {
 /** The model that a recipe describes, with the adapters of its stage. Nothing is allocated. */
 export function buildModel({ model, stage }: Recipe): Ferret {
   const ferret = new Ferret(model);
-  attachAdapters(ferret.parameters, chooseAdapters(ferret.parameters, stage.lora ?? [], ferret.unused));
+  attachAdapters(
+    ferret.parameters,
+    chooseAdapters(ferret.parameters, stage.lora ?? [], unreadBy(ferret, stage)),
+  );
   return ferret;
 }
 

@@ -1,4 +1,5 @@
 import { GroundError } from '../errors.ts';
+import type { Ferret } from '../models/ferret.ts';
 import type { Parameter, ParameterTree } from '../nn/parameter.ts';
 import type { ModuleSummary } from '../telemetry/events.ts';
 import { adaptedLayer } from './adapters.ts';
@@ -22,6 +23,12 @@ export interface TrainingPlan {
   readonly frozen: readonly Parameter[];
   /** One row a module of the model, for the table before the first step. */
   readonly modules: readonly ModuleSummary[];
+}
+
+/** Parameters that no loss of the stage reads: a stage without contrastive data leaves more of them out. */
+export function unreadBy(model: Ferret, stage: StageRecipe): ReadonlySet<string> {
+  const contrastive = stage.data.some(({ task }) => task === 'contrastive');
+  return contrastive ? model.unused : model.unusedBy('conversation');
 }
 
 /** Everything that trains, bank after bank. */

@@ -8,7 +8,7 @@ import type { TaskName } from '../data/tasks/names.ts';
 import { GroundError } from '../errors.ts';
 import { Random } from '../random.ts';
 import { buildModel } from './adapters.ts';
-import { planTraining } from './freeze.ts';
+import { planTraining, unreadBy } from './freeze.ts';
 import type { DataSource, Recipe } from './recipe.ts';
 
 /** Records of a source that are looked at until one serves its task. */
@@ -24,7 +24,7 @@ const LABELS = ['one thing', 'another thing'];
 export async function checkStage(recipe: Recipe): Promise<void> {
   const { stage } = recipe;
   const ferret = buildModel(recipe);
-  planTraining(ferret.parameters, stage, ferret.unused);
+  planTraining(ferret.parameters, stage, unreadBy(ferret, stage));
   const sources = [
     ...stage.data.map((source, i) => ({ source, key: `data.${i}` })),
     ...stage.eval.data.map((source, i) => ({ source, key: `eval.data.${i}` })),

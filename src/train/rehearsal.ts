@@ -7,7 +7,7 @@ import type { ModuleSummary } from '../telemetry/events.ts';
 import { buildModel, chooseAdapters } from './adapters.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import { openNewest } from './find.ts';
-import { planTraining, trainedBy } from './freeze.ts';
+import { planTraining, trainedBy, unreadBy } from './freeze.ts';
 import { parseFrom } from './from.ts';
 import { writeFrozen } from './frozen.ts';
 import { Guards } from './guards.ts';
@@ -95,7 +95,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   const model = buildModel(recipe);
   try {
     await prepareWeights(model, from.recipe, runDir, start);
-    const plan = planTraining(model.parameters, stage, model.unused);
+    const plan = planTraining(model.parameters, stage, unreadBy(model, stage));
     const step = new TrainStep(model, plan, stage);
     try {
       const [result, firstSeconds] = timed(() => step.run(batches, 0));
@@ -206,7 +206,7 @@ async function tryCheckpoint(
         trainStep: step,
         progress: { ...progressOf(start), step: 1 },
         inputs: await readInputs(recipe),
-        adapters: chooseAdapters(model.parameters, stage.lora ?? [], model.unused),
+        adapters: chooseAdapters(model.parameters, stage.lora ?? [], unreadBy(model, stage)),
         tokenizer: await readTokenizer(recipe.model.tokenizer),
         frozen,
         guards: new Guards(stage, folder, trainedBy(plan), () => []),

@@ -18,7 +18,7 @@ import {
 } from './checkpoint.ts';
 import { StageClock } from './clock.ts';
 import { bestScore } from './find.ts';
-import { planTraining, type TrainingPlan, trainedBy } from './freeze.ts';
+import { planTraining, type TrainingPlan, trainedBy, unreadBy } from './freeze.ts';
 import { adoptFrozen, isUnchanged, writeFrozen } from './frozen.ts';
 import { trainedGroups } from './groups.ts';
 import { Guards } from './guards.ts';
@@ -100,8 +100,8 @@ export async function prepareSaving(
   start: Start,
   stage: StageRecipe,
 ): Promise<Prepared> {
-  const plan = planTraining(model.parameters, stage, model.unused);
-  const adapters = chooseAdapters(model.parameters, stage.lora ?? [], model.unused);
+  const plan = planTraining(model.parameters, stage, unreadBy(model, stage));
+  const adapters = chooseAdapters(model.parameters, stage.lora ?? [], unreadBy(model, stage));
   const names = plan.frozen.map(p => p.name);
   const shared = start.kind === 'fresh' ? null : start.checkpoint.frozen;
   const adopted = shared !== null && sameNames(shared.tensors, names);

@@ -3,7 +3,7 @@ import { tensorBytes } from '../../engine/dry/dtypes.ts';
 import { dryRun } from '../../engine/dry/run.ts';
 import type { Batch } from '../../models/batch.ts';
 import { buildModel } from '../adapters.ts';
-import { planTraining, type TrainingPlan } from '../freeze.ts';
+import { planTraining, type TrainingPlan, unreadBy } from '../freeze.ts';
 import type { Recipe } from '../recipe.ts';
 import { TrainStep } from '../step.ts';
 import { type GraphCost, graphCost, type Product, productsOf } from './cost.ts';
@@ -56,7 +56,7 @@ export async function traceStep(
       const { stage } = recipe;
       const model = buildModel(recipe);
       for (const parameter of model.parameters.all) parameter.assign(tensor(parameter.shape));
-      const training = planTraining(model.parameters, stage, model.unused);
+      const training = planTraining(model.parameters, stage, unreadBy(model, stage));
       const step = new TrainStep(model, training, stage);
       const standing = binding.liveBytes;
       step.run(batches, 0);
