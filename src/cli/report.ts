@@ -32,7 +32,8 @@ async function report(run: string, options: ReportOptions, out: Output): Promise
   const collected = await collectReport(path);
   const { version }: { version: string } = createRequire(import.meta.url)('../../package.json');
   const { bytes } = await writeFileAtomic(file, reportPage(collected, version, Date.now() / 1000));
-  out.line(`${file} (${size(bytes)}, ${collected.stages.length} stages)`);
+  const stages = collected.stages.length;
+  out.line(`${file} (${size(bytes)}, ${stages} stage${stages === 1 ? '' : 's'})`);
   out.result({
     file,
     bytes,
