@@ -112,7 +112,12 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
     for (const message of freezeNotes(table)) listener.on({ type: 'note', message });
     await writeFileAtomic(join(stageDir, PARAMETERS), `${JSON.stringify(table, null, 2)}\n`);
     let scores: StageResult['scores'] | undefined;
-    if (owesScores(start, options)) await saveIfDue(session, await scoreOrSave(session));
+    if (owesScores(start, options)) {
+      scores = await scoreOrSave(session);
+      isBest(session, scores);
+      // With them, so that they are owed no more.
+      await save(session, scores);
+    }
     while (progress.step < stage.steps) {
       // A turn for what arrives from elsewhere: a finished save, a signal. Steps and batches at hand leave none.
       await clock.wait('data', setImmediate);
