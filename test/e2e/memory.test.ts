@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { MAIN, metricsOf, renderScenes } from './ground.ts';
 
-const STEPS = 1600;
+const STEPS = 2000;
 /** From here on memory is fitted: by then every shape has been seen, so that nothing is recorded any more. */
-const WARM = 800;
+const WARM = 1000;
 
 let folder = '';
 
