@@ -28,7 +28,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'ground-e2e-'));
   renderScenes(folder);
   succeed(folder, ...TRAIN, '--run', 'whole');
-}, 600_000);
+});
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -118,7 +118,7 @@ describe('the curriculum, end to end', () => {
         expect(same, `stage ${stage}: ${file}`).toBe(true);
       }
     }
-  }, 300_000);
+  });
 
   it('trains a finished stage further with --resume and more steps', () => {
     succeed(

@@ -46,7 +46,7 @@ const THIRD_STEP = /step +3\//;
 const checkpoints = (run: string): string[] =>
   readdirSync(join(folder, 'checkpoints', run, 'stage1')).filter(name => name.startsWith('checkpoint-'));
 
-describe.skipIf(process.platform === 'win32')('a training command', { timeout: 300_000 }, () => {
+describe.skipIf(process.platform === 'win32')('a training command', () => {
   const STEPS = 60;
 
   it('that gets SIGINT saves its step, exits with 130, and goes on later to the same end', async () => {
@@ -112,7 +112,7 @@ it('a loss that is not finite ends the command with the file that tells where', 
   expect(stderr).toMatch(/hint: lower the learning rate/);
 });
 
-describe('a dry run', { timeout: 300_000 }, () => {
+describe('a dry run', () => {
   /** Every file below the folder, and when it was changed last. */
   const listing = (): string[] =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' })
