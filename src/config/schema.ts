@@ -190,6 +190,15 @@ export const stageSchema = section({
     .describe('How many damaged records may be skipped in a stage before the run ends all the same (100).'),
   steps: whole(1).describe('Updates of the weights in this stage.'),
   seed: whole(0).default(0).describe('Names every random stream of the stage.'),
+  engine: section({
+    compile: oneOf(['auto', 'off', 'graph', 'xla'])
+      .exactOptional()
+      .describe(
+        'How training steps run on libtensorflow: op by op (off), recorded once and run by its executor (graph), compiled by XLA from composed layers (xla); auto is graph, and off on WebAssembly (auto).',
+      ),
+  })
+    .exactOptional()
+    .describe('What computes, and how.'),
   on_nonfinite: oneOf(['stop', 'skip'])
     .exactOptional()
     .describe(

@@ -1,4 +1,5 @@
 import type { TaskName } from '../data/tasks/names.ts';
+import type { CompileSetting } from '../engine/mode.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { SpikeConfig } from './watchdog.ts';
 
@@ -125,6 +126,10 @@ export interface StageRecipe {
   readonly bad_sample_limit?: number;
   readonly steps: number;
   readonly seed: number;
+  readonly engine?: {
+    /** How training steps run; `auto` where absent. */
+    readonly compile?: CompileSetting;
+  };
   /** What a loss or gradient that is not finite does; `stop` where absent. */
   readonly on_nonfinite?: 'stop' | 'skip';
   /** Such steps that may be skipped before the run ends; 5 where absent. */

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { type Loader, type LoaderPosition, openLoader } from '../data/loader.ts';
 import { tokenizerCompanions } from '../data/tokenizer-files.ts';
+import { compileMode } from '../engine/mode.ts';
 import type { Ferret } from '../models/ferret.ts';
 import type { ModuleSummary, RunEvent, RunListener } from '../telemetry/events.ts';
 import { chooseAdapters } from './adapters.ts';
@@ -256,6 +257,7 @@ export async function takeContent(
       samples: progress.samples,
       tokens: progress.tokens,
       updates: trainStep.updates,
+      compile: trainStep.mode,
       // Every random stream is named by this seed, a purpose and an id: there is no other state of chance.
       seeds: { stage: recipe.stage.seed },
       loader: (progress.loader ?? null) as Json,
@@ -337,6 +339,7 @@ export function startEvent(
       steps: stage.steps,
       seed: stage.seed,
       views: stage.views,
+      compile: compileMode(stage.engine?.compile),
     },
     peakFlops,
   };

@@ -73,13 +73,15 @@ function compute(
   { batches }: StepBatches,
   histograms: Histogram[] | undefined,
 ): StepResult {
+  const gradients: StepHooks['gradients'] = (parameters, gradients) => {
+    if (!guards.gradients.decided) guards.gradients.see(parameters, gradients);
+    if (!histograms) return;
+    clock.time('logging', () => histograms.push(...gradientHistograms(parameters, gradients)));
+  };
   const hooks: StepHooks = {
     time: (phase, work) => clock.time(phase, work),
-    gradients(parameters, gradients) {
-      if (!guards.gradients.decided) guards.gradients.see(parameters, gradients);
-      if (!histograms) return;
-      clock.time('logging', () => histograms.push(...gradientHistograms(parameters, gradients)));
-    },
+    // Only where they are wanted: a step that hands out its gradients cannot be one function.
+    ...((histograms || !guards.gradients.decided) && { gradients }),
   };
   const run = () => trainStep.run(batches, progress.step, hooks);
   return profile ? profile.run(run) : run();
