@@ -128,7 +128,7 @@ export interface ModelConfig {
   readonly local_encoder: Dinov2Config & { readonly feature_layer: number };
   readonly projector: {
     readonly kind: 'mlp2x_gelu';
-    /** Adds a fixed two-dimensional sine-cosine position embedding to projected visual tokens. */
+    /** Brings projected visual tokens to length 1 and adds a fixed two-dimensional sine-cosine position embedding. */
     readonly positions: 'none' | 'sincos2d';
   };
   readonly sampler: SamplerConfig;

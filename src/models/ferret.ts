@@ -11,7 +11,7 @@ import { type DecodeCache, type DecodeStep, decodeNext, prefillPrompts, releaseC
 import { Dinov2 } from './dinov2.ts';
 import { blocksFor } from './layers.ts';
 import { Llama } from './llama.ts';
-import { gridCentres, sineCosinePositions } from './positions.ts';
+import { gridCentres, sineCosinePositions, unitLength } from './positions.ts';
 import { Projector } from './projector.ts';
 import { RegionSampler } from './sampler.ts';
 import type { ContrastiveTensors, ConversationTensors, RegionTensors } from './tensors.ts';
@@ -199,7 +199,7 @@ export class Ferret {
   }
 
   /**
-   * What is added to projected tokens for their places: of one global view where `centres` is null, else of patches with
+   * What is added to projected tokens of length 1 for their places: of one global view where `centres` is null, else of patches with
    * these centres (x, y in 0..1 [n, 2]). Null where the configuration asks for none.
    */
   positions(centres: tf.Tensor2D | null): tf.Tensor2D | null {
@@ -256,10 +256,10 @@ export class Ferret {
     return this.#localEncoder.patches(states[this.#localBlocks] as tf.Tensor2D, pixels.shape[0]);
   }
 
-  /** Adds positions to projected tokens where the configuration asks for them. */
+  /** Projected tokens as the sequence takes them: of length 1 with positions added, where the configuration asks for these. */
   #placed(tokens: tf.Tensor2D, centres: () => tf.Tensor2D): tf.Tensor2D {
     if (this.config.projector.positions === 'none') return tokens;
-    return tf.add(tokens, this.positions(centres()) as tf.Tensor2D);
+    return tf.add(unitLength(tokens), this.positions(centres()) as tf.Tensor2D);
   }
 
   #globalCentres(images: number): tf.Tensor2D {
