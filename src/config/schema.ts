@@ -145,6 +145,12 @@ export const stageSchema = section({
     )
     .default([])
     .describe('Groups that start this stage as a copy of another, {from: group, to: group}.'),
+  reset: z
+    .array(text(), 'a list of parameter groups')
+    .exactOptional()
+    .describe(
+      'Groups that start this stage at random, whatever the checkpoint named by `from` has under their names: [sampler] for a sampler of another kind.',
+    ),
   lr: learningRates,
   lr_decay: z
     .record(z.string(), numberIn(0, 1), 'a map from module to a number from 0 to 1')
@@ -199,6 +205,27 @@ export const stageSchema = section({
   })
     .exactOptional()
     .describe('What computes, and how.'),
+  feature_cache: z
+    .union(
+      [
+        z.literal('off'),
+        section({
+          dir: text()
+            .exactOptional()
+            .describe('Folder of the features, for all runs that name it (.features in the folder of runs).'),
+          max_gb: positive()
+            .exactOptional()
+            .describe(
+              'Most that the folder may take, gigabytes. Without it: 4, and only where all features of the stage fit.',
+            ),
+        }),
+      ],
+      { error: 'off, or {dir, max_gb}' },
+    )
+    .exactOptional()
+    .describe(
+      'What frozen encoders make of an image is kept on disk and read from then on; the results are the same to the bit. off: made anew each time.',
+    ),
   on_nonfinite: oneOf(['stop', 'skip'])
     .exactOptional()
     .describe(

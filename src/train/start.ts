@@ -18,6 +18,7 @@ import {
   loadWeights,
   randomWeights,
   readWeights,
+  resetGroup,
   takeWeights,
   type WeightSource,
 } from './weights.ts';
@@ -172,7 +173,7 @@ export async function prepareWeights(
 
 /**
  * The weights that a stage begins with: those of the checkpoint that it starts from (their running average, where it has
- * one), or random ones, and copies between groups. The same each time they are asked for.
+ * one), or random ones; groups that start anew, and copies between groups. The same each time they are asked for.
  */
 export async function initialWeights(
   tree: ParameterTree,
@@ -186,6 +187,7 @@ export async function initialWeights(
   for (const [name, source] of random) {
     if (adaptedLayer(name) !== undefined && !weights.has(name)) weights.set(name, source);
   }
+  for (const group of recipe.stage.reset ?? []) weights = resetGroup(weights, random, group);
   for (const { from, to } of recipe.stage.copy) weights = copyGroup(tree, weights, from, to);
   return weights;
 }
