@@ -18,6 +18,7 @@ import {
   trySaving,
 } from './checkpoint.ts';
 import { StageClock } from './clock.ts';
+import { type FeatureCache, openFeatureCache } from './feature-cache.ts';
 import { bestScore } from './find.ts';
 import { planTraining, type TrainingPlan, trainedBy, unreadBy } from './freeze.ts';
 import { adoptFrozen, isUnchanged, writeFrozen } from './frozen.ts';
@@ -65,6 +66,10 @@ export interface Session {
   readonly guards: Guards;
   /** Of what does not train, as the session began. */
   readonly fingerprints: Fingerprints;
+  /** Null where no features of frozen encoders are kept. */
+  readonly features: FeatureCache | null;
+  /** What there is to say before the first step. */
+  readonly notes: readonly string[];
   readonly clock: StageClock;
   readonly pace: Pace;
   /** Undefined unless steps are to be profiled. */
@@ -127,7 +132,8 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
   const metric = metricOf(stage);
   const best = metric ? await bestScore(stageDir, metric) : null;
   const fingerprints = await fingerprintsOf(plan.frozen);
-  const loader = await openAt(progress.loader, options);
+  const { cache: features, notes } = await openFeatureCache(options, model, plan);
+  const loader = await openAt(progress.loader, options, features);
   const trainStep = new TrainStep(model, plan, stage);
   if (start.kind !== 'fresh') restoreStep(trainStep, plan, start.checkpoint);
   const guards = new Guards(stage, stageDir, trainedBy(plan), () => largestTensors(model, plan, trainStep));
@@ -155,6 +161,8 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
     saving,
     guards,
     fingerprints,
+    features,
+    notes,
     inputs,
     tokenizer,
     best,
@@ -169,12 +177,22 @@ export async function reopen(session: Session, start: Start): Promise<void> {
   else restoreStep(trainStep, plan, start.checkpoint);
   Object.assign(progress, progressOf(start));
   await session.loader.close();
-  session.loader = await openAt(progress.loader, options);
+  session.loader = await openAt(progress.loader, options, session.features);
 }
 
-function openAt(position: LoaderPosition | undefined, { recipe, workers }: StageOptions): Promise<Loader> {
+function openAt(
+  position: LoaderPosition | undefined,
+  { recipe, workers }: StageOptions,
+  features: FeatureCache | null,
+): Promise<Loader> {
   const { model, stage } = recipe;
-  return openLoader({ model, stage, workers, ...(position ? { position } : {}) });
+  return openLoader({
+    model,
+    stage,
+    workers,
+    ...(position ? { position } : {}),
+    ...(features ? { features: features.sets } : {}),
+  });
 }
 
 function restoreStep(
@@ -210,11 +228,12 @@ function timed(listener: RunListener, clock: StageClock): RunListener {
 
 /** Ends everything, a save that is being written first. */
 export async function closeSession(session: Session): Promise<void> {
-  const { saving, loader, trainStep, listener, guards } = session;
+  const { saving, loader, trainStep, listener, guards, features } = session;
   guards.memory.close();
   await saving.close();
   await loader.close();
   trainStep.dispose();
+  features?.dispose();
   await listener.close();
 }
 
