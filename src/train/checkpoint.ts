@@ -45,6 +45,7 @@ export interface NamedArray {
 
 /**
  * As `NamedArray`; `data` may be fetched only when it is written, so that the engine's copy need not be doubled at once.
+ * What is fetched belongs to whoever fetched it: nobody writes there any more.
  * Values of another floating-point dtype than F32 are raw little-endian bytes; they are widened when they are read.
  */
 export interface NamedArraySource {
