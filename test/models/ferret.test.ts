@@ -4,13 +4,14 @@ import * as tf from '../../src/engine/tf.ts';
 import { GroundError } from '../../src/errors.ts';
 import type { ModelConfig } from '../../src/models/config.ts';
 import { Ferret } from '../../src/models/ferret.ts';
+import { regionPooling } from '../../src/models/sampler.ts';
 import {
   type ConversationTensors,
   disposeTensors,
   listTensors,
   toTensors,
 } from '../../src/models/tensors.ts';
-import type { Parameter } from '../../src/nn/parameter.ts';
+import { type Parameter, ParameterTree } from '../../src/nn/parameter.ts';
 import { Random } from '../../src/random.ts';
 import { startTestEngine } from '../helpers/engine.ts';
 import { expectClose } from '../helpers/numbers.ts';
@@ -105,6 +106,14 @@ describe('languageLoss', () => {
         llm: { ...tinyConfig.llm, tie_word_embeddings: true, attention_bias: true },
         local_encoder: { ...tinyConfig.local_encoder, use_swiglu_ffn: true },
         projector: { ...tinyConfig.projector, positions: 'none' },
+      } satisfies ModelConfig,
+    ],
+    [
+      'average pooling of regions, CLIP on the tiles',
+      {
+        ...tinyConfig,
+        tile_encoder: 'global_encoder',
+        sampler: { ...tinyConfig.sampler, kind: 'average', blocks: [] },
       } satisfies ModelConfig,
     ],
   ])('has the gradients of its finite differences: %s', (_, config) => {
@@ -309,6 +318,57 @@ describe('regions', () => {
     // Region 0 belongs to sample 0 and stands after 3 words, 4 global and 8 local tokens.
     expect(changed('globalWeights')).toEqual([15]);
     expect(changed('localWeights')).toEqual([15]);
+  });
+});
+
+describe('the variants of the ablation', () => {
+  it('average pooling is the mean of the features at the points, projected', () => {
+    const sampler = new ParameterTree();
+    const pooling = regionPooling(
+      sampler.root.at('sampler'),
+      { kind: 'average', points: 3, blocks: [], pooling: 'max' },
+      2,
+      4,
+    );
+    sampler.allocate(3);
+    const names = sampler.all.map(p => p.name);
+    expect(names).toEqual(['sampler.region_fea_adapter.weight', 'sampler.region_fea_adapter.bias']);
+    const points = [
+      [1, 2],
+      [3, -4],
+      [5, 8],
+      [0, 1],
+      [0, 1],
+      [3, 1],
+    ];
+    const got = tf.tidy(() => pooling.apply(tf.tensor2d(points), 2, []).arraySync());
+    const [weight, bias] = sampler.all.map(p => p.value.arraySync()) as [number[][], number[]];
+    const want = [
+      [3, 2],
+      [1, 1],
+    ].map(([x = 0, y = 0]) => weight.map(([a = 0, b = 0], i) => a * x + b * y + (bias[i] ?? 0)));
+    want.flat().forEach((value, i) => {
+      expect(got.flat()[i]).toBeCloseTo(value, 5);
+    });
+    sampler.dispose();
+  });
+
+  it('CLIP sees tiles as it sees whole images, and nothing reads the local encoder', () => {
+    const target = allocated({ ...tinyConfig, tile_encoder: 'global_encoder' });
+    withTensors({}, batch => {
+      const [tiles, whole] = tf.tidy(() => [
+        target.visual({ globalPixels: null, localPixels: batch.localPixels }).local?.arraySync(),
+        target.visual({ globalPixels: batch.localPixels, localPixels: null }).global?.arraySync(),
+      ]);
+      expect(tiles).toEqual(whole);
+      expect(tiles?.length).toBeGreaterThan(0);
+    });
+    const local = target.parameters.under('encoder.local').map(({ name }) => name);
+    for (const kind of ['conversation', 'contrastive'] as const) {
+      expect(local.filter(name => !target.unusedBy(kind).has(name))).toEqual([]);
+    }
+    expect([...target.unusedBy('contrastive')].some(name => name.startsWith('encoder.global'))).toBe(false);
+    target.parameters.dispose();
   });
 });
 
