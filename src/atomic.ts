@@ -18,11 +18,13 @@ export interface Written {
 /** Takes the next bytes of a file. They are copied out before it resolves, so that the caller may reuse the buffer. */
 export type Sink = (bytes: Uint8Array) => Promise<void>;
 
-/** Bytes a single write call gets: Linux refuses more than 2 GiB at once. */
-const WRITE_CHUNK = 1 << 26;
+/** Bytes a single write call gets: its checksum is computed meanwhile, and other files have their turn between two. */
+const WRITE_CHUNK = 1 << 23;
 const READ_CHUNK = 1 << 22;
-/** What comes in smaller pieces than this is written in pieces of about this size, bytes. */
+/** What comes in smaller pieces than this is written in pieces of at most this size, bytes. */
 const GATHER = 1 << 20;
+/** After so many bytes the disk is told to begin, while more are on their way to the page cache. */
+const FLUSH_EVERY = 1 << 26;
 
 /** Temporary names that this process is using now; a leftover with its pid but not in here is from an earlier life. */
 const inUse = new Set<string>();
@@ -76,7 +78,9 @@ function hintFor(code: string | undefined, path: string): string | undefined {
 
 /**
  * Creates or replaces `path` with what `fill` writes, and flushes it to the disk. Not atomic: for files inside a folder
- * that is itself published by `publishDirectory`. `readBack` reads it again and compares, while it is flushed. Throws GroundError('io'), or whatever `fill` throws.
+ * that is itself published by `publishDirectory`. Checksums are of the bytes that were handed over, computed while the
+ * system takes them. `readBack` reads the file again and compares, which shows what the page cache has, not the disk.
+ * Throws GroundError('io'), or whatever `fill` throws.
  */
 export async function writeStream(
   path: string,
@@ -89,43 +93,92 @@ export async function writeStream(
   } catch (thrown) {
     throw ioError(thrown, 'create', path);
   }
-  let bytes = 0;
-  let checksum = 0;
-  let gathered: Uint8Array[] = [];
+  const file = new Outgoing(handle, path);
+  let gathered: Uint8Array | undefined;
   let pending = 0;
   const flush = async (): Promise<void> => {
-    const chunk = gathered.length === 1 ? gathered[0] : Buffer.concat(gathered);
-    gathered = [];
+    const bytes = gathered?.subarray(0, pending);
     pending = 0;
-    if (chunk === undefined || chunk.byteLength === 0) return;
-    const written = writeAll(handle, chunk).catch(thrown => {
-      throw ioError(thrown, 'write', path);
-    });
-    // While the system takes the bytes.
-    checksum = crc32c(chunk, checksum);
-    await written;
-    bytes += chunk.byteLength;
+    if (bytes) await file.write(bytes);
   };
   try {
     await fill(async chunk => {
-      const small = chunk.byteLength < GATHER;
-      if (!small) await flush();
-      gathered.push(small ? chunk.slice() : chunk);
+      if (pending + chunk.byteLength > GATHER) await flush();
+      if (chunk.byteLength >= GATHER) return file.write(chunk);
+      gathered ??= new Uint8Array(GATHER);
+      gathered.set(chunk, pending);
       pending += chunk.byteLength;
-      if (pending >= GATHER) await flush();
     });
     await flush();
-    const flushed = syncFile(handle).catch(thrown => {
-      throw ioError(thrown, 'flush', path);
-    });
+    const { bytes, crc32c: checksum } = file;
+    const flushed = file.flush();
     // While the disk is busy.
     const reread = options.readBack === true ? readBack(handle, bytes) : checksum;
     const [found] = await Promise.all([reread, flushed]);
-    if (found !== checksum) throw new GroundError('io', `${path} does not read back as it was written`);
+    const { size } = await handle.stat();
+    if (size !== bytes || found !== checksum) {
+      throw new GroundError('io', `${path} does not read back as it was written`);
+    }
+    return { bytes, crc32c: checksum };
   } finally {
     await handle.close();
   }
-  return { bytes, crc32c: checksum };
+}
+
+/** A file that is being written, one piece after the other. */
+class Outgoing implements Written {
+  bytes = 0;
+  crc32c = 0;
+  readonly #handle: FileHandle;
+  readonly #path: string;
+  #unflushed = 0;
+  #flushing: Promise<void> | undefined;
+
+  constructor(handle: FileHandle, path: string) {
+    this.#handle = handle;
+    this.#path = path;
+  }
+
+  /** Resolves once the system has all of `chunk`, whose memory is not looked at after that. */
+  async write(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.byteLength; at += WRITE_CHUNK) {
+      const piece = chunk.subarray(at, at + WRITE_CHUNK);
+      const written = writeAll(this.#handle, piece).catch(thrown => {
+        throw ioError(thrown, 'write', this.#path);
+      });
+      // While the system takes the bytes.
+      this.crc32c = crc32c(piece, this.crc32c);
+      await written;
+      this.bytes += piece.byteLength;
+      this.#begin(piece.byteLength);
+    }
+  }
+
+  /** Waits until the disk has everything. */
+  async flush(): Promise<void> {
+    await this.#flushing;
+    await syncFile(this.#handle).catch(thrown => {
+      throw ioError(thrown, 'flush', this.#path);
+    });
+  }
+
+  /** Lets the disk work on what is there already, at most one request at a time. */
+  #begin(bytes: number): void {
+    this.#unflushed += bytes;
+    if (this.#unflushed < FLUSH_EVERY || this.#flushing) return;
+    this.#unflushed = 0;
+    const flushing = this.#handle.datasync().then(
+      () => {
+        if (this.#flushing === flushing) this.#flushing = undefined;
+      },
+      thrown => {
+        throw ioError(thrown, 'flush', this.#path);
+      },
+    );
+    // Awaited in the end, if the file gets there: until then nobody else hears of its failure, which stays.
+    flushing.catch(() => undefined);
+    this.#flushing = flushing;
+  }
 }
 
 /** Checksum of the first `length` bytes of an open file, read in two alternating pieces. */
@@ -157,7 +210,7 @@ async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   reach('write');
   let at = 0;
   while (at < chunk.byteLength) {
-    const { bytesWritten } = await handle.write(chunk, at, Math.min(WRITE_CHUNK, chunk.byteLength - at));
+    const { bytesWritten } = await handle.write(chunk, at);
     at += bytesWritten;
   }
 }

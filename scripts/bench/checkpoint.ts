@@ -1,29 +1,36 @@
 /**
- * How fast checkpoints are written and read, against what the disk does with one big file in the same run; and for how
- * long training stands still while one is copied. `npx tsx scripts/bench/checkpoint.ts [--mb 512] [--dir DIR]`
+ * How fast checkpoints are written and read, against what the disk does with one big file in the same run, in alternating
+ * pairs; and for how long training of the tiny recipe stands still for a save.
+ * Usage: npm run bench:checkpoint [-- --mb 512 --rounds 7 --dir DIR]
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, rm } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { CheckpointContent, NamedArraySource } from '../../src/train/checkpoint.ts';
 import { saveCheckpoint } from '../../src/train/checkpoint.ts';
 import { loadCheckpoint } from '../../src/train/reading.ts';
-import { snapshot } from '../../src/train/weights.ts';
+import { measurePauses } from './pause.ts';
 
 const { values: flags } = parseArgs({
-  options: { mb: { type: 'string', default: '512' }, dir: { type: 'string', default: tmpdir() } },
+  options: {
+    mb: { type: 'string', default: '512' },
+    rounds: { type: 'string', default: '7' },
+    dir: { type: 'string', default: tmpdir() },
+  },
 });
-const bytes = Number(flags.mb) * 2 ** 20;
 /** A matrix of a language model of middling size, 16 MiB. */
 const SIDE = 2048;
-const ROUNDS = 9;
+const ROUNDS = Number(flags.rounds);
+/** Bytes of one call where one big file is written or read. */
+const PIECE = 2 ** 24;
+const SAVES = 12;
 const folder = mkdtempSync(join(flags.dir, 'ground-bench-'));
 
 /** A third of the bytes each: weights, and both moments. */
 function content(): CheckpointContent {
-  const count = Math.max(1, Math.round(bytes / 3 / (4 * SIDE * SIDE)));
+  const count = Math.max(1, Math.round((Number(flags.mb) * 2 ** 20) / 3 / (4 * SIDE * SIDE)));
   const arrays = (salt: number): Map<string, NamedArraySource> =>
     new Map(
       Array.from({ length: count }, (_, i) => [
@@ -60,19 +67,22 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - began) / 1000;
 }
 
-/** One file of the same size in big pieces, flushed. */
-async function writeRaw(path: string): Promise<void> {
-  const piece = new Uint8Array(2 ** 24).fill(7);
+/** One file of as many bytes, flushed; from a buffer that stays in the processor's cache, which favours it. */
+async function writeRaw(path: string, bytes: number): Promise<void> {
+  const piece = new Uint8Array(PIECE).fill(7);
   const file = await open(path, 'w');
-  for (let at = 0; at < bytes; at += piece.byteLength) await file.write(piece);
+  for (let at = 0; at < bytes; at += PIECE) await file.write(piece, 0, Math.min(PIECE, bytes - at), at);
   await file.sync();
   await file.close();
 }
 
-async function readRaw(path: string): Promise<void> {
-  const piece = new Uint8Array(2 ** 24);
+/** One file, into a buffer that stays in the cache, or (`kept`) into memory of its own, as loading has to. */
+async function readRaw(path: string, bytes: number, kept: boolean): Promise<void> {
+  const memory = new Uint8Array(kept ? bytes : PIECE);
   const file = await open(path, 'r');
-  while ((await file.read(piece)).bytesRead > 0);
+  for (let at = 0; at < bytes; at += PIECE) {
+    await file.read(memory, kept ? at : 0, Math.min(PIECE, bytes - at), at);
+  }
   await file.close();
 }
 
@@ -86,50 +96,68 @@ function forgetFiles(): boolean {
   }
 }
 
-/** Of repeated times the shortest: what else the machine does only ever adds. */
-const shortest = (values: readonly number[]): number => Math.min(...values);
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1
+    ? (sorted[middle] ?? 0)
+    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+}
 
+const whole = content();
+const raw = join(folder, 'raw');
+const times = {
+  writeRaw: [] as number[],
+  save: [] as number[],
+  readRaw: [] as number[],
+  readKept: [] as number[],
+  load: [] as number[],
+};
 try {
-  const whole = content();
-  const raw = join(folder, 'raw');
-  const times = { raw: [] as number[], save: [] as number[], readRaw: [] as number[], load: [] as number[] };
-  const copies: number[] = [];
-  let size = 0;
+  // Both write new files: what an earlier round left is deleted outside of the clock.
+  let { path, bytes } = await saveCheckpoint(folder, whole);
   let cold = false;
-  // One after the other in each round, so that both meet the disk in the same mood.
   for (let round = 0; round < ROUNDS; round++) {
-    times.raw.push(await seconds(() => writeRaw(raw)));
+    await rm(raw, { force: true });
+    times.writeRaw.push(await seconds(() => writeRaw(raw, bytes)));
+    await rm(path, { recursive: true });
     times.save.push(
       await seconds(async () => {
-        size = (await saveCheckpoint(folder, whole)).bytes;
+        ({ path, bytes } = await saveCheckpoint(folder, whole));
       }),
     );
     cold = forgetFiles();
-    times.readRaw.push(await seconds(() => readRaw(raw)));
+    times.readRaw.push(await seconds(() => readRaw(raw, bytes, false)));
     forgetFiles();
-    times.load.push(await seconds(() => loadCheckpoint(join(folder, 'checkpoint-000001'))));
-    copies.push(
-      await seconds(async () => {
-        await snapshot(whole.model);
-        await snapshot(whole.optimizer.m);
-        await snapshot(whole.optimizer.v);
-      }),
-    );
+    times.readKept.push(await seconds(() => readRaw(raw, bytes, true)));
+    forgetFiles();
+    times.load.push(await seconds(() => loadCheckpoint(path)));
   }
-  const rate = (of: readonly number[], amount: number): number => amount / 1e6 / shortest(of);
   const rows = [
-    ['write', rate(times.raw, bytes), rate(times.save, size)],
-    ['read', rate(times.readRaw, bytes), rate(times.load, size)],
+    ['write', 'one file', times.writeRaw, times.save],
+    ['read', 'one file', times.readRaw, times.load],
+    ['read', 'one file into new memory', times.readKept, times.load],
   ] as const;
-  process.stdout.write(
-    `${(size / 1e6).toFixed(0)} MB, best of ${ROUNDS}, read from ${cold ? 'the disk' : 'memory'}\n`,
+  console.log(
+    `${(bytes / 1e6).toFixed(0)} MB, ${ROUNDS} pairs, read from ${cold ? 'the disk' : 'memory'}; load ${loadavg()[0]?.toFixed(1)}`,
   );
-  for (const [what, disk, ours] of rows) {
-    process.stdout.write(
-      `${what}: one file ${disk.toFixed(0)} MB/s, checkpoint ${ours.toFixed(0)} MB/s, ${((100 * ours) / disk).toFixed(0)} %\n`,
+  const rate = (time: number): string => (bytes / 1e6 / time).toFixed(0);
+  for (const [what, against, theirs, ours] of rows) {
+    const share = ((100 * median(theirs)) / median(ours)).toFixed(0);
+    const best = ((100 * Math.min(...theirs)) / Math.min(...ours)).toFixed(0);
+    console.log(
+      `${what}: ${against} ${rate(median(theirs))} MB/s, checkpoint ${rate(median(ours))} MB/s: ${share} % ` +
+        `(best of each: ${rate(Math.min(...theirs))}, ${rate(Math.min(...ours))}: ${best} %)`,
     );
   }
-  process.stdout.write(`copy in memory: ${(1000 * shortest(copies)).toFixed(0)} ms\n`);
+  for (const stage of [0, 1, 2, 3]) {
+    const { bytes: size, seconds: pauses } = await measurePauses(stage, SAVES, folder);
+    const ms = (s: number): string => (1000 * s).toFixed(1);
+    console.log(
+      `tiny recipe, stage ${stage}: ${(size / 1e6).toFixed(1)} MB, training stands still for ${ms(median(pauses))} ms ` +
+        `(median of ${SAVES}; longest ${ms(Math.max(...pauses))})`,
+    );
+  }
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -1,14 +1,14 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { BoxSpace } from '../data/box.ts';
 import type { ConversationTask } from '../data/tasks/index.ts';
 import { GroundError } from '../errors.ts';
 import type { JournalFile } from '../eval/journal.ts';
-import type { InferenceModel } from '../eval/load.ts';
 import type { Interval } from '../eval/metrics/bootstrap.ts';
 import type { EvalResult } from '../eval/run.ts';
-import { type ModelOptions, openModel, withModel } from './model.ts';
+import { type Asked, type AskedOptions, openAsked, withOnnx } from './asked.ts';
+import { withModel } from './model.ts';
 import {
   type CommonOptions,
   type EngineOptions,
@@ -20,7 +20,7 @@ import {
 import { createOutput, type Output } from './output.ts';
 import { openProgress } from './progress.ts';
 
-interface EvalOptions extends CommonOptions, EngineOptions, ModelOptions {
+interface EvalOptions extends CommonOptions, EngineOptions, AskedOptions {
   readonly data?: string;
   readonly task?: string;
   readonly limit: number;
@@ -59,7 +59,7 @@ export function register(program: Command): void {
       '--out <file>',
       'where every question, answer and verdict is written, one JSON object a line (default: beside the checkpoint)',
     );
-  withCommon(withEngine(withModel(command))).action((options: EvalOptions) =>
+  withCommon(withEngine(withOnnx(withModel(command)))).action((options: EvalOptions) =>
     run(options, createOutput(options)),
   );
 }
@@ -69,37 +69,36 @@ async function run(options: EvalOptions, out: Output): Promise<void> {
     throw new GroundError('usage', '--limit and --batch must be at least 1');
   }
   const asked = options.out === undefined ? undefined : outputFile('--out', options.out);
-  const inference = await openModel(options, out);
+  const tasks = options.task === undefined ? null : await parseTasks(options.task);
+  const model = await openAsked(options, out);
   try {
-    const plan = await planOf(inference, options);
-    const file = asked ?? (await keptFile(inference, options));
+    const plan = planOf(model.heldOut, tasks, options.data);
+    await requireDatasets(plan);
+    const file = asked ?? (await keptFile(model, options));
     if (file === null)
       out.note('predictions are not kept: the checkpoint lies in no run; --out FILE keeps them');
-    const journal = file === null ? null : await openJournalOf(file, inference, plan, options);
+    const journal = file === null ? null : await openJournalOf(file, model, plan, options);
     if (journal && journal.known > 0)
       out.note(`going on after ${journal.known} batches that were answered before`);
     const results: Scored[] = [];
     try {
-      for (const source of plan) results.push(await scoreSource(inference, source, journal, options, out));
+      for (const source of plan) results.push(await scoreSource(model, source, journal, options, out));
     } catch (thrown) {
       journal?.close();
       throw thrown;
     }
     if (file !== null) await writePredictions(file, results, out);
     await journal?.remove();
-    await report(inference, results, file, out);
+    await report(model, results, file, out);
   } finally {
-    inference.dispose();
+    await model.close();
   }
 }
 
 /** Where predictions go by default; its folder is made. */
-async function keptFile({ checkpoint }: InferenceModel, { task }: EvalOptions): Promise<string | null> {
+async function keptFile({ place }: Asked, { task }: EvalOptions): Promise<string | null> {
   const { predictionsFile } = await import('../eval/kept.ts');
-  const file = predictionsFile(
-    checkpoint,
-    task === undefined ? null : task.split(',').map(name => name.trim()),
-  );
+  const file = predictionsFile(place, task === undefined ? null : task.split(',').map(name => name.trim()));
   if (file === null) return null;
   try {
     mkdirSync(dirname(file), { recursive: true });
@@ -116,23 +115,19 @@ async function keptFile({ checkpoint }: InferenceModel, { task }: EvalOptions): 
  */
 async function openJournalOf(
   file: string,
-  { checkpoint, averaged }: InferenceModel,
+  { source, averaged, weights, manifest }: Asked,
   plan: readonly Source[],
   options: EvalOptions,
 ): Promise<JournalFile> {
-  const { readFile, stat } = await import('node:fs/promises');
   const { openJournal } = await import('../eval/journal.ts');
   const { hashSeed } = await import('../random.ts');
-  const manifests = [checkpoint, ...plan.map(source => source.data)].map(dir =>
-    resolve(dir, 'manifest.json'),
-  );
-  const contents = manifests.map(manifest => (existsSync(manifest) ? readFile(manifest, 'utf8') : ''));
-  const weights = resolve(checkpoint, 'model.safetensors');
+  const manifests = [manifest, ...plan.map(({ data }) => resolve(data, 'manifest.json'))];
+  const content = (file: string): string => (existsSync(file) ? readFileSync(file, 'utf8') : '');
   const { limit, seed, batch, maxTokens, boxes, engine, device } = options;
   const identity = hashSeed(
-    JSON.stringify({ checkpoint, averaged, plan, limit, seed, batch, maxTokens, boxes, engine, device }),
-    existsSync(weights) ? (await stat(weights)).mtimeMs : 0,
-    ...(await Promise.all(contents)),
+    JSON.stringify({ source, averaged, plan, limit, seed, batch, maxTokens, boxes, engine, device }),
+    statSync(weights, { throwIfNoEntry: false })?.mtimeMs ?? 0,
+    ...manifests.map(content),
   );
   return openJournal(`${file}.${identity.toString(16).padStart(8, '0')}.partial`);
 }
@@ -144,41 +139,54 @@ interface Source {
 }
 
 /** What is scored: the stage's own held-out sources, or the tasks and the dataset that were asked for. */
-async function planOf({ recipe }: InferenceModel, options: EvalOptions): Promise<Source[]> {
-  const tasks = options.task === undefined ? null : await parseTasks(options.task);
-  const { data: own } = recipe.stage.eval;
-  if (options.data !== undefined) {
-    const data = resolve(options.data);
-    const asked = tasks ?? own.flatMap(source => (source.task === 'contrastive' ? [] : [source.task]));
-    return [...new Set(asked)].map(task => ({ data, task }));
+function planOf(
+  heldOut: Asked['heldOut'],
+  tasks: readonly ConversationTask[] | null,
+  data: string | undefined,
+): Source[] {
+  const own = heldOut.flatMap(({ dataset, task, max_records: maxRecords }): Source[] =>
+    task === 'contrastive'
+      ? []
+      : [{ data: dataset, task, ...(maxRecords === undefined ? {} : { maxRecords }) }],
+  );
+  const datasets = data === undefined ? [...new Set(heldOut.map(source => source.dataset))] : [resolve(data)];
+  if (data === undefined && tasks === null && own.length > 0) return own;
+  const asked = tasks ?? [...new Set(own.map(source => source.task))];
+  if (datasets.length > 0 && asked.length > 0) {
+    return datasets.flatMap(each => asked.map(task => ({ data: each, task })));
   }
-  const datasets = [...new Set(own.map(source => source.dataset))];
-  if (datasets.length === 0) {
-    throw new GroundError('usage', 'the stage of this checkpoint has no held-out data', {
-      hint: 'name a dataset folder with --data',
-    });
-  }
-  if (tasks) return datasets.flatMap(data => tasks.map(task => ({ data, task })));
-  return own.flatMap(({ dataset: data, task, max_records: maxRecords }) =>
-    task === 'contrastive' ? [] : [{ data, task, ...(maxRecords === undefined ? {} : { maxRecords }) }],
+  const flag = datasets.length === 0 ? '--data' : '--task';
+  throw new GroundError(
+    'usage',
+    `what to score is not known: neither from ${flag} nor from the model's stage`,
+    {
+      hint: 'name both a dataset folder and what to ask: --data DIR --task rec,roc',
+    },
   );
 }
 
-/** "rec,roc" to task names. Throws `usage` on an unknown one, and on `contrastive`, which asks nothing. */
+/** Throws where a dataset is missing or damaged: before the first is scored, not after it. */
+async function requireDatasets(plan: readonly Source[]): Promise<void> {
+  const { openDataset } = await import('../data/dataset.ts');
+  for (const data of new Set(plan.map(source => source.data))) await (await openDataset(data)).close();
+}
+
+/** "rec,roc" to task names, each once. Throws `usage` on an unknown one, and on `contrastive`, which asks nothing. */
 async function parseTasks(text: string): Promise<ConversationTask[]> {
   const { TASK_NAMES } = await import('../data/tasks/names.ts');
   const known = TASK_NAMES.filter(name => name !== 'contrastive');
-  return text.split(',').map(part => {
+  const asked = text.split(',').map(part => {
     const task = known.find(name => name === part.trim());
     if (task) return task;
     throw new GroundError('usage', `--task ${text}: "${part.trim()}" is no task that can be scored`, {
       hint: `choose among ${known.join(', ')}`,
     });
   });
+  return [...new Set(asked)];
 }
 
 async function scoreSource(
-  inference: InferenceModel,
+  { answering }: Asked,
   { data, task, maxRecords }: Source,
   journal: JournalFile | null,
   options: EvalOptions,
@@ -190,9 +198,9 @@ async function scoreSource(
   const progress = await openProgress({ label: task, total: options.limit, unit: 'questions' });
   try {
     const result = await evaluate({
-      model: inference.model,
-      tokenizer: inference.tokenizer,
-      stage: inference.recipe.stage,
+      model: answering,
+      tokenizer: answering.tokenizer,
+      stage: answering.stage,
       dataset,
       task,
       samples: options.limit,
@@ -224,13 +232,13 @@ async function writePredictions(file: string, results: readonly Scored[], out: O
 }
 
 async function report(
-  { checkpoint, stage, step }: InferenceModel,
+  { source, stage, step }: Asked,
   results: readonly Scored[],
   predictions: string | null,
   out: Output,
 ): Promise<void> {
   const { mergeScores } = await import('../eval/stage.ts');
-  out.line(`${checkpoint}: stage ${stage}, step ${step}`);
+  out.line(`${source.onnx ?? source.checkpoint}: stage ${stage}, step ${step}`);
   out.table(
     ['task', 'questions', 'score', 'value', '95 %'],
     results.flatMap(result =>
@@ -244,7 +252,7 @@ async function report(
     ),
   );
   out.result({
-    checkpoint,
+    ...source,
     stage,
     step,
     scores: mergeScores(results),

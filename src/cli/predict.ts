@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { PixelBox } from '../data/box.ts';
 import type { Region } from '../data/conversation.ts';
 import type { ImageInput } from '../data/image.ts';
 import { GroundError } from '../errors.ts';
-import type { Answering, PredictResult } from '../eval/predict.ts';
+import type { PredictResult } from '../eval/predict.ts';
 import type { Sampling } from '../eval/sampling.ts';
-import { type ModelOptions, openModel, withModel } from './model.ts';
+import { type AskedOptions, openAsked, withOnnx } from './asked.ts';
+import { withModel } from './model.ts';
 import {
   type CommonOptions,
   type EngineOptions,
@@ -18,8 +18,7 @@ import {
 } from './options.ts';
 import { createOutput, type Output } from './output.ts';
 
-interface PredictOptions extends CommonOptions, EngineOptions, ModelOptions {
-  readonly onnx?: string;
+interface PredictOptions extends CommonOptions, EngineOptions, AskedOptions {
   readonly image: string;
   readonly prompt: string;
   readonly ground?: boolean;
@@ -42,10 +41,6 @@ export function register(program: Command): void {
   const command = program
     .command('predict')
     .description('answer one prompt about one image')
-    .option(
-      '--onnx <dir>',
-      'answer from a folder of ground export onnx, by onnxruntime and without an engine',
-    )
     .requiredOption('--image <file>', 'JPEG, PNG or WebP')
     .requiredOption('--prompt <text>', 'the question; <region> stands for a --box or --point')
     .option('--box <x1,y1,x2,y2>', 'a region, pixels of the image (repeatable)', text => add(parseBox(text)))
@@ -71,7 +66,7 @@ export function register(program: Command): void {
       [],
     )
     .option('--out <file>', 'write the image there with the boxes of the answer drawn on it, as a PNG');
-  withCommon(withEngine(withModel(command))).action((options: PredictOptions) =>
+  withCommon(withEngine(withOnnx(withModel(command)))).action((options: PredictOptions) =>
     run(options, regions, createOutput(options)),
   );
 }
@@ -85,7 +80,7 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
   if (sampling) checkSampling(sampling);
   const drawing = options.out === undefined ? undefined : outputFile('--out', options.out);
   const image = await readImage(options.image);
-  const { answering, source, close } = await openAnswering(options, out);
+  const { answering, source, close } = await openAsked(options, out);
   try {
     const result = await predictWith(answering, {
       image,
@@ -106,40 +101,6 @@ async function run(options: PredictOptions, regions: readonly Region[], out: Out
   } finally {
     await close();
   }
-}
-
-/** What answers: the model of a checkpoint in the engine, or an exported folder without one. */
-async function openAnswering(
-  options: PredictOptions,
-  out: Output,
-): Promise<{
-  readonly answering: Answering;
-  readonly source: Readonly<Record<string, string>>;
-  close(): Promise<void>;
-}> {
-  if (options.onnx === undefined) {
-    const { answeringOf } = await import('../eval/predict.ts');
-    const inference = await openModel(options, out);
-    return {
-      answering: answeringOf(inference),
-      source: { checkpoint: inference.checkpoint },
-      close: async () => inference.dispose(),
-    };
-  }
-  const flags = ['run', 'stage', 'checkpoint', 'best'] as const;
-  const other = flags.find(flag => options[flag] !== undefined);
-  if (other !== undefined) {
-    throw new GroundError('usage', `--onnx and --${other} both say which model`, {
-      hint: 'give one of them; a folder of --onnx holds all that is needed',
-    });
-  }
-  const { openOnnxModel } = await import('../export/onnx-model.ts');
-  const model = await openOnnxModel(resolve(options.onnx));
-  return {
-    answering: model,
-    source: { onnx: options.onnx, checkpoint: model.settings.checkpoint },
-    close: () => model.close(),
-  };
 }
 
 /** How the flags ask for the answer to be drawn; undefined where they do not. */

@@ -23,6 +23,7 @@ const HARMLESS = [
   'spike',
   'on_no_gradient',
   'limits',
+  'feature_cache',
   'model.name',
   'model.tokenizer',
 ];

@@ -194,10 +194,13 @@ function resolvePaths(tree: RecipeTree, from: { cwd: string; tokenizerDir: strin
     sources.map(source => ({ ...source, dataset: resolve(from.cwd, source.dataset) }));
   const weights = (named: string | null): string | null =>
     named === null || parseFrom(named).stage !== null ? named : resolve(from.cwd, named);
+  const features = (cache: NonNullable<RecipeTree['feature_cache']>) =>
+    cache === 'off' || cache.dir === undefined ? cache : { ...cache, dir: resolve(from.cwd, cache.dir) };
   return {
     ...tree,
     ...(tree.from === undefined ? {} : { from: weights(tree.from) }),
     ...(tree.init_from === undefined ? {} : { init_from: weights(tree.init_from) }),
+    ...(tree.feature_cache === undefined ? {} : { feature_cache: features(tree.feature_cache) }),
     data: absolute(tree.data),
     eval: { ...tree.eval, data: absolute(tree.eval.data) },
     model: { ...tree.model, tokenizer: resolve(from.tokenizerDir, tree.model.tokenizer) },

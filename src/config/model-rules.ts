@@ -1,3 +1,4 @@
+import { tileEncoderOf } from '../models/config.ts';
 import type { Recipe } from '../train/recipe.ts';
 import type { Complaint, Rule } from './issues.ts';
 
@@ -69,8 +70,15 @@ export const featureLayerExists: Rule = ({ model }) =>
     return [{ key: ['model', encoder, 'feature_layer'], message, hint }];
   });
 
-/** A sampler block keeps some of the points it is given, and gathers among them. */
+/** A sampler block keeps some of the points it is given, and gathers among them; an average has none. */
 export const samplerNarrows: Rule = ({ model: { sampler } }) => {
+  const key = ['model', 'sampler', 'blocks'];
+  if (sampler.kind === 'average' && sampler.blocks.length > 0) {
+    return [{ key, message: 'kind is average, which has no blocks', hint: 'set blocks: []' }];
+  }
+  if (sampler.kind !== 'average' && sampler.blocks.length === 0) {
+    return [{ key, message: 'expected at least one block', hint: 'or set kind: average' }];
+  }
   const complaints: Complaint[] = [];
   let pool = sampler.points;
   for (const [i, block] of sampler.blocks.entries()) {
@@ -100,7 +108,7 @@ export const positionsFitWidth: Rule = ({ model: { projector, llm } }) =>
 /** Merged maps are sums, so encoder features must be equally wide; projected ones always are. */
 export const mapsCanBeSummed: Rule = ({ model }) =>
   model.referring.features === 'projected' ||
-  model.global_encoder.hidden_size === model.local_encoder.hidden_size
+  model.global_encoder.hidden_size === tileEncoderOf(model).hidden_size
     ? []
     : [
         {
@@ -123,7 +131,7 @@ export function largestVisualLength({ model, stage }: Recipe): number {
   const patches = (size: number) => Math.floor(model.image.side / size) ** 2;
   const tiles =
     stage.views === 'global' ? 0 : Math.max(...model.image.grids.map(([columns, rows]) => columns * rows));
-  return patches(model.global_encoder.patch_size) + tiles * patches(model.local_encoder.patch_size);
+  return patches(model.global_encoder.patch_size) + tiles * patches(tileEncoderOf(model).patch_size);
 }
 
 /** Samples are refused, never cut: the largest grid must leave room for text. */

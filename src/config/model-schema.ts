@@ -98,6 +98,11 @@ const image = section({
 });
 
 const sampler = section({
+  kind: oneOf(['spatial', 'average'])
+    .exactOptional()
+    .describe(
+      'How points become one vector: fused with their neighbours, block by block (spatial, the default), or averaged, with blocks: [] (average).',
+    ),
   points: whole(1).default(512).describe('Points drawn in a region.'),
   blocks: z
     .array(
@@ -107,7 +112,6 @@ const sampler = section({
       }),
       'a list of {points, neighbors}',
     )
-    .min(1, 'at least one block')
     .default([
       { points: 128, neighbors: 24 },
       { points: 32, neighbors: 24 },
@@ -135,11 +139,18 @@ export const modelSchema: z.ZodType<ModelConfig> = section({
     'CLIP’s image tower, for the whole image (keys of CLIPVisionConfig).',
   ),
   local_encoder: localEncoder.describe('DINOv2, for the tiles (keys of Dinov2Config).'),
+  tile_encoder: oneOf(['local_encoder', 'global_encoder'])
+    .exactOptional()
+    .describe(
+      'Which of the two encoders reads the tiles (local_encoder); with global_encoder CLIP reads all views and DINOv2 is not run.',
+    ),
   projector: section({
     kind: oneOf(['mlp2x_gelu']).default('mlp2x_gelu').describe('Linear, GELU, Linear.'),
     positions: oneOf(['none', 'sincos2d'])
       .default('none')
-      .describe('A fixed two-dimensional position embedding, added to projected visual tokens.'),
+      .describe(
+        'A fixed two-dimensional position embedding, added to projected visual tokens, which it first brings to length 1.',
+      ),
   }).prefault({}),
   sampler,
   referring: section({

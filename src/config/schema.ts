@@ -145,6 +145,12 @@ export const stageSchema = section({
     )
     .default([])
     .describe('Groups that start this stage as a copy of another, {from: group, to: group}.'),
+  reset: z
+    .array(text(), 'a list of parameter groups')
+    .exactOptional()
+    .describe(
+      'Groups that start this stage at random, whatever the checkpoint named by `from` has under their names: [sampler] for a sampler of another kind.',
+    ),
   lr: learningRates,
   lr_decay: z
     .record(z.string(), numberIn(0, 1), 'a map from module to a number from 0 to 1')
@@ -190,6 +196,36 @@ export const stageSchema = section({
     .describe('How many damaged records may be skipped in a stage before the run ends all the same (100).'),
   steps: whole(1).describe('Updates of the weights in this stage.'),
   seed: whole(0).default(0).describe('Names every random stream of the stage.'),
+  engine: section({
+    compile: oneOf(['auto', 'off', 'graph', 'xla'])
+      .exactOptional()
+      .describe(
+        'How training steps run on libtensorflow: op by op (off), recorded once and run by its executor (graph), compiled by XLA from composed layers (xla); auto is graph, and off on WebAssembly (auto).',
+      ),
+  })
+    .exactOptional()
+    .describe('What computes, and how.'),
+  feature_cache: z
+    .union(
+      [
+        z.literal('off'),
+        section({
+          dir: text()
+            .exactOptional()
+            .describe('Folder of the features, for all runs that name it (.features in the folder of runs).'),
+          max_gb: positive()
+            .exactOptional()
+            .describe(
+              'Most that the folder may take, gigabytes. Without it: 4, and only where all features of the stage fit.',
+            ),
+        }),
+      ],
+      { error: 'off, or {dir, max_gb}' },
+    )
+    .exactOptional()
+    .describe(
+      'What frozen encoders make of an image is kept on disk and read from then on; the results are the same to the bit. off: made anew each time.',
+    ),
   on_nonfinite: oneOf(['stop', 'skip'])
     .exactOptional()
     .describe(

@@ -1,4 +1,5 @@
 import { type TaskName, TEXT_TASKS } from '../data/tasks/names.ts';
+import { tileEncoderOf } from '../models/config.ts';
 import { parseFrom } from '../train/from.ts';
 import { groupOf, trainedGroups } from '../train/groups.ts';
 import { lies } from '../train/patterns.ts';
@@ -47,6 +48,7 @@ export const groupsAreKnown: Rule = ({ stage }) => {
       { group: from, key: ['copy', i, 'from'] },
       { group: to, key: ['copy', i, 'to'] },
     ]),
+    ...(stage.reset ?? []).map((group, i) => ({ group, key: ['reset', i] })),
   ];
   return groups.flatMap(({ group, key }) => {
     const [root = '', part] = group.split('.');
@@ -93,7 +95,7 @@ export const copiesFit: Rule = ({ model, stage }) =>
   stage.copy.flatMap(({ from, to }, i) => {
     const key = ['copy', i, 'to'];
     if (from === to) return [{ key, message: `${to} cannot be a copy of itself` }];
-    const { global_encoder: global, local_encoder: local } = model;
+    const [global, local] = [model.global_encoder, tileEncoderOf(model)];
     const projectors = [from, to].every(group => /^projector\.(global|local)$/.test(group));
     if (!projectors || global.hidden_size === local.hidden_size) return [];
     const message = `the encoders' widths differ (${global.hidden_size} and ${local.hidden_size}), so the projectors do`;
@@ -101,9 +103,19 @@ export const copiesFit: Rule = ({ model, stage }) =>
   });
 
 /** What the stage never runs cannot train. */
-export const trainedViewsAreUsed: Rule = ({ stage }) =>
+export const trainedViewsAreUsed: Rule = ({ model, stage }) =>
   stage.views === 'global+local'
-    ? []
+    ? groupEntries(stage).flatMap(({ group, key }) =>
+        model.tile_encoder === 'global_encoder' && /^encoder\.local(\.|$)/.test(group)
+          ? [
+              {
+                key,
+                message: `${group} gets no input: tile_encoder is global_encoder`,
+                hint: 'do not train it',
+              },
+            ]
+          : [],
+      )
     : groupEntries(stage).flatMap(({ group, key }) =>
         /^(projector|encoder)\.local(\.|$)/.test(group)
           ? [

@@ -7,6 +7,7 @@ import type { ModelConfig } from '../models/config.ts';
 import { hashSeed, Random } from '../random.ts';
 import { pairsOf } from './contrastive.ts';
 import type { Conversation } from './conversation.ts';
+import type { FeatureSets } from './feature-store.ts';
 import type { ViewMode } from './image.ts';
 import { permute } from './permutation.ts';
 import type { BadSample, Draw, Kind, PlannedPairs, PlannedRow, PlannedSample } from './plan.ts';
@@ -56,6 +57,8 @@ export interface SourceOptions {
   readonly stage: LoaderStage;
   /** Memory for decoded images, bytes, shared evenly by the datasets (64 MiB). */
   readonly cacheBytes?: number;
+  /** Where features of frozen encoders are kept; absent where they are not. */
+  readonly features?: FeatureSets;
 }
 
 /** One entry of a stage's `data`, open. */
@@ -151,7 +154,7 @@ export async function openCandidates(
       }
       throw new GroundError('data', `${source.dataset} has no records`, { hint: 'build the dataset again' });
     });
-    return new Candidates(stage, context, sources, [...readers.values()]);
+    return new Candidates(stage, context, sources, [...readers.values()], options.features);
   } catch (thrown) {
     await Promise.all([...readers.values()].map(reader => reader.close()));
     throw thrown;
@@ -163,6 +166,7 @@ export class Candidates {
   readonly stage: LoaderStage;
   readonly context: SampleContext;
   readonly sources: readonly Source[];
+  readonly features: FeatureSets | undefined;
   readonly #readers: readonly RowReader[];
 
   constructor(
@@ -170,10 +174,12 @@ export class Candidates {
     context: SampleContext,
     sources: readonly Source[],
     readers: readonly RowReader[],
+    features?: FeatureSets,
   ) {
     this.stage = stage;
     this.context = context;
     this.sources = sources;
+    this.features = features;
     this.#readers = readers;
   }
 

@@ -7,6 +7,8 @@ import type { ConversationBatch, Floats, Ints, RegionGeometry } from '../models/
 import type { ModelConfig } from '../models/config.ts';
 import { bucketSize } from './buckets.ts';
 import { takeFloats } from './buffers.ts';
+import { featuresOf, isMissing, type ViewCounts } from './collate-features.ts';
+import type { FeatureSets } from './feature-store.ts';
 import type { Views } from './image.ts';
 import {
   localCentresOf,
@@ -16,12 +18,19 @@ import {
   tileCountOf,
   visualTokens,
 } from './maps.ts';
-import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, normaliseInto } from './normalise.ts';
+import {
+  CLIP_NORMALISATION,
+  IMAGENET_NORMALISATION,
+  type Normalisation,
+  normaliseInto,
+} from './normalise.ts';
 import type { Sample } from './sample.ts';
 
 export interface CollateOptions {
   /** Rounds sizes up so that few distinct shapes occur (training); off, sizes are exact (one-off prompts). */
   readonly buckets?: boolean;
+  /** Where features of frozen encoders are kept; the samples' views then say what is known. */
+  readonly features?: FeatureSets | undefined;
 }
 
 /**
@@ -31,7 +40,7 @@ export interface CollateOptions {
 export function collate(
   samples: readonly Sample[],
   model: ModelConfig,
-  { buckets = true }: CollateOptions = {},
+  { buckets = true, features }: CollateOptions = {},
 ): ConversationBatch {
   const round: Round = (size, least, steps) => (buckets ? bucketSize(size, least, steps) : size);
   const layout = patchLayout(model);
@@ -48,6 +57,7 @@ export function collate(
       regions: round(sum(samples.map(s => s.regions.length)), 4, 1),
       targets: count => round(count, 16, 2),
     },
+    features,
   );
 }
 
@@ -59,16 +69,18 @@ export function collatePacked(
   rows: readonly (readonly Sample[])[],
   length: number,
   model: ModelConfig,
+  features?: FeatureSets,
 ): ConversationBatch {
   const samples = rows.flat();
   const views = viewsOf(samples);
-  const batch = assemble(rows, model, {
+  const sizes: Sizes = {
     length,
     images: bucketSize(views.length, rows.length, 2),
     tiles: bucketSize(sum(views.map(tileCountOf)), rows.length, 2),
     regions: bucketSize(sum(samples.map(s => s.regions.length)), 4, 1),
     targets: count => bucketSize(count, 64, 2),
-  });
+  };
+  const batch = assemble(rows, model, sizes, features);
   return { ...batch, packed: packedRows(rows, length, patchLayout(model)) };
 }
 
@@ -94,6 +106,7 @@ function assemble(
   rows: readonly (readonly Sample[])[],
   model: ModelConfig,
   { length, images, tiles, regions, targets }: Sizes,
+  features: FeatureSets | undefined,
 ): ConversationBatch {
   const samples = rows.flat();
   if (samples.length === 0) throw new GroundError('data', 'a batch of 0 samples');
@@ -112,7 +125,7 @@ function assemble(
     sampleIds: samples.map(sample => sample.id),
     ...sequences(placed, [rows.length, length], tables, layout, model),
     ...targetsOf(placed, layout, targets),
-    ...pixels(viewsOf(samples), { images, tiles }, layout, model),
+    ...visual(viewsOf(samples), { images, tiles }, layout, model, features),
     regions: regionGeometry(samples, regions, tables, layout, model),
   };
 }
@@ -262,36 +275,78 @@ function targetsOf(
   };
 }
 
+/** As `pixels`; where features are kept, with what is known of them, and the pixels of the rest. */
+function visual(
+  views: readonly Views[],
+  counts: ViewCounts,
+  layout: PatchLayout,
+  model: ModelConfig,
+  sets: FeatureSets | undefined,
+): Pick<ConversationBatch, 'globalPixels' | 'localPixels' | 'localCentres' | 'features'> {
+  if (!sets) return pixels(views, counts, layout, model);
+  const unseen = (of: 'global' | 'local') => views.filter(seen => isMissing(seen, of, sets));
+  const [globals, locals] = [unseen('global'), unseen('local')];
+  const tiles = sum(locals.map(tileCountOf));
+  return {
+    globalPixels: globalPixels(
+      globals,
+      sets.global ? bucketSize(globals.length, 4, 2) : counts.images,
+      model,
+    ),
+    localPixels: localPixels(locals, sets.local ? bucketSize(tiles, 4, 4) : counts.tiles, model),
+    localCentres: localCentres(views, counts.tiles, layout),
+    features: featuresOf(views, counts, sets),
+  };
+}
+
 /** Normalised pixels of both kinds of views, and where local patches lie; images and tiles beyond those there are stay 0. */
 export function pixels(
   views: readonly Views[],
-  { images, tiles }: { readonly images: number; readonly tiles: number },
+  { images, tiles }: ViewCounts,
   layout: PatchLayout,
   model: ModelConfig,
 ): Pick<ConversationBatch, 'globalPixels' | 'localPixels' | 'localCentres'> {
-  const { side } = model.image;
-  const plane = side * side;
-  const globals = takeFloats(images * 3 * plane);
-  const locals = takeFloats(tiles * 3 * plane);
-  const centres = new Float32Array(tiles * layout.tileCount * 2);
-  let globalAt = 0;
-  let localAt = 0;
-  let centreAt = 0;
-  for (const seen of views) {
-    globalAt = normaliseInto(globals, globalAt, seen.global, plane, CLIP_NORMALISATION);
-    if (tileCountOf(seen) === 0) continue;
-    localAt = normaliseInto(locals, localAt, seen.tiles, plane, IMAGENET_NORMALISATION);
-    const own = localCentresOf(seen.grid, layout.tileSide);
-    centres.set(own, centreAt);
-    centreAt += own.length;
-  }
-  globals.fill(0, globalAt);
-  locals.fill(0, localAt);
   return {
-    globalPixels: { data: globals, shape: [images, 3, side, side] },
-    localPixels: { data: locals, shape: [tiles, 3, side, side] },
-    localCentres: { data: centres, shape: [tiles * layout.tileCount, 2] },
+    globalPixels: globalPixels(views, images, model),
+    localPixels: localPixels(views, tiles, model),
+    localCentres: localCentres(views, tiles, layout),
   };
+}
+
+function globalPixels(views: readonly Views[], count: number, model: ModelConfig): Floats {
+  const planes = views.map(({ global }) => global);
+  return normalised(planes, count, model.image.side, CLIP_NORMALISATION);
+}
+
+function localPixels(views: readonly Views[], count: number, model: ModelConfig): Floats {
+  const planes = views.map(({ tiles }) => tiles);
+  return normalised(planes, count, model.image.side, IMAGENET_NORMALISATION);
+}
+
+/** The floats of `count` views, 0 beyond those there are. */
+function normalised(
+  planes: readonly Uint8Array[],
+  count: number,
+  side: number,
+  normalisation: Normalisation,
+): Floats {
+  const data = takeFloats(count * 3 * side * side);
+  let at = 0;
+  for (const levels of planes) at = normaliseInto(data, at, levels, side * side, normalisation);
+  data.fill(0, at);
+  return { data, shape: [count, 3, side, side] };
+}
+
+function localCentres(views: readonly Views[], tiles: number, layout: PatchLayout): Floats {
+  const data = new Float32Array(tiles * layout.tileCount * 2);
+  let at = 0;
+  for (const seen of views) {
+    if (tileCountOf(seen) === 0) continue;
+    const own = localCentresOf(seen.grid, layout.tileSide);
+    data.set(own, at);
+    at += own.length;
+  }
+  return { data, shape: [tiles * layout.tileCount, 2] };
 }
 
 function regionGeometry(

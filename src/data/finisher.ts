@@ -3,6 +3,9 @@ import { GroundError } from '../errors.ts';
 import type { Candidates, Outcome } from './candidates.ts';
 import { collate, collatePacked } from './collate.ts';
 import { type ContrastiveSample, collateContrastive } from './contrastive.ts';
+import type { FeatureSets } from './feature-store.ts';
+import type { Views } from './image.ts';
+import { viewsWithFeatures } from './known-views.ts';
 import { errorAt } from './naming.ts';
 import type {
   BadSample,
@@ -52,7 +55,11 @@ export class Finisher {
     const { length } = batch;
     const sounds = rows.map(sound);
     someOf(sounds.flat(), bad);
-    const collated = length === null ? collate(sounds.flat(), model) : collatePacked(sounds, length, model);
+    const { features } = this.#candidates;
+    const collated =
+      length === null
+        ? collate(sounds.flat(), model, { features })
+        : collatePacked(sounds, length, model, features);
     const used = collated.mask.data.reduce((sum, one) => sum + one, 0);
     return { batch: collated, served, bad, positions: collated.mask.data.length, used };
   }
@@ -99,8 +106,8 @@ export class Finisher {
 
   async #assemble(planned: PlannedSample): Promise<Sample> {
     const { id, conversation, rendered, seed } = planned;
-    const views = conversation.image ? await this.#views(planned) : null;
-    const { context } = this.#candidates;
+    const { context, features } = this.#candidates;
+    const views = conversation.image ? await this.#views(planned, features) : null;
     try {
       return assembleSample(id, conversation, rendered, views, { ...context, seed });
     } catch (thrown) {
@@ -108,9 +115,12 @@ export class Finisher {
     }
   }
 
-  async #views(planned: Pick<PlannedRow, 'source' | 'taken' | 'row'>) {
+  async #views(
+    planned: Pick<PlannedRow, 'source' | 'taken' | 'row'>,
+    features?: FeatureSets,
+  ): Promise<Views> {
     const row = await this.#candidates.sourceOf(planned).reader.read(planned.row);
-    return row.views();
+    return features ? viewsWithFeatures(row, features, this.#candidates.context) : row.views();
   }
 }
 

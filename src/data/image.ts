@@ -24,17 +24,36 @@ export interface ImageInput {
 /** Which views of an image the model gets: the low-resolution one, or tiles as well. */
 export type ViewMode = 'global' | 'global+local';
 
-/** What the encoders of one image get, before normalisation. */
-export interface Views {
+/** Where an image lies in its views: a matter of its size alone. */
+export interface PlacedViews {
   /** Of the original image, which all coordinates refer to. */
   readonly size: Size;
   readonly grid: Grid;
-  /** [3, S, S] 8-bit. */
-  readonly global: Uint8Array;
   readonly globalPlacement: Placement;
-  /** [tiles, 3, S, S] 8-bit, row after row of the grid; empty where only the global view is wanted. */
-  readonly tiles: Uint8Array;
   readonly localPlacement: Placement;
+}
+
+/** What the encoders of one image get, before normalisation. */
+export interface Views extends PlacedViews {
+  /** [3, S, S] 8-bit; empty where no encoder needs to see it. */
+  readonly global: Uint8Array;
+  /** [tiles, 3, S, S] 8-bit, row after row of the grid; empty where only the global view is wanted, or none. */
+  readonly tiles: Uint8Array;
+  /** Absent where no features are kept. */
+  readonly features?: KnownFeatures;
+}
+
+/** What frozen encoders have made of an image, so far as it is known. */
+export interface KnownFeatures {
+  /** Names the image. */
+  readonly key: string;
+  /** Tiles that the model gets. */
+  readonly tiles: number;
+  /** Rows of the global view, and of all tiles; null where they are not known. */
+  readonly global: Float32Array | null;
+  readonly local: Float32Array | null;
+  /** Entries that could not be used, and why. */
+  readonly damaged: readonly string[];
 }
 
 /** Pixels of the largest image that is decoded: its RGB takes 384 MiB. A file of a few bytes can claim any size. */
@@ -100,14 +119,23 @@ function reasonOf(thrown: unknown): string {
   return /pixel limit/.test(complaint) ? `it has more than ${MAX_PIXELS} pixels; scale it down` : complaint;
 }
 
+/** The grid of an image of a size, and its place in the views. */
+export function placedViews({ width, height }: Size, config: ImageConfig): PlacedViews {
+  const { side } = config;
+  const size = { width, height };
+  const grid = chooseGrid(size, config.grids, side);
+  const place = (canvas: Size): Placement =>
+    config.resize === 'pad' ? padInto(size, canvas) : stretchInto(canvas);
+  const globalPlacement = place({ width: side, height: side });
+  const localPlacement = place({ width: grid[0] * side, height: grid[1] * side });
+  return { size, grid, globalPlacement, localPlacement };
+}
+
 /** The views of a decoded image; without `tiles` the grid is still chosen but nothing is cut. */
 export function viewsOf(image: Rgb, config: ImageConfig, tiles: boolean): Views {
   const { side } = config;
-  const grid = chooseGrid(image, config.grids, side);
-  const place = (canvas: Size): Placement =>
-    config.resize === 'pad' ? padInto(image, canvas) : stretchInto(canvas);
-  const globalPlacement = place({ width: side, height: side });
-  const localPlacement = place({ width: grid[0] * side, height: grid[1] * side });
+  const placed = placedViews(image, config);
+  const { grid, globalPlacement, localPlacement } = placed;
   const cell = { width: side, height: side };
   const cells = Array.from({ length: grid[0] * grid[1] }, (_, i) => ({
     ...cell,
@@ -115,12 +143,9 @@ export function viewsOf(image: Rgb, config: ImageConfig, tiles: boolean): Views 
     top: Math.floor(i / grid[0]) * side,
   }));
   return {
-    size: { width: image.width, height: image.height },
-    grid,
+    ...placed,
     global: cut(image, globalPlacement, [{ ...cell, left: 0, top: 0 }]),
-    globalPlacement,
     tiles: tiles ? cut(image, localPlacement, cells) : new Uint8Array(0),
-    localPlacement,
   };
 }
 

@@ -2,7 +2,7 @@
  * Feature maps as rows: which rows of an image's global map [Pg] and local tiles [tiles·Pl] lie around a position, and
  * which row stands where in the merged local map. Positions are fractions of the original image, x right, y down.
  */
-import type { ModelConfig } from '../models/config.ts';
+import { type ModelConfig, tileEncoderOf } from '../models/config.ts';
 import type { Grid, Placement } from './anyres.ts';
 import type { Views } from './image.ts';
 
@@ -18,12 +18,13 @@ export interface PatchLayout {
 
 export function patchLayout(model: ModelConfig): PatchLayout {
   const globalSide = model.image.side / model.global_encoder.patch_size;
-  const tileSide = model.image.side / model.local_encoder.patch_size;
+  const tileSide = model.image.side / tileEncoderOf(model).patch_size;
   return { globalSide, globalCount: globalSide ** 2, tileSide, tileCount: tileSide ** 2 };
 }
 
 /** Tiles an image contributes to a batch: none where only global views are used. */
 export function tileCountOf(views: Views): number {
+  if (views.features) return views.features.tiles;
   return views.tiles.length === 0 ? 0 : views.grid[0] * views.grid[1];
 }
 

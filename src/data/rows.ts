@@ -1,5 +1,6 @@
 /** Records and their views by dataset and row, with a bounded memory of those seen lately. */
 import { GroundError } from '../errors.ts';
+import { imageKey } from './feature-store.ts';
 import { Gate } from './gate.ts';
 import type { Views } from './image.ts';
 import { Lru } from './lru.ts';
@@ -23,6 +24,8 @@ export interface Row {
   readonly imageBytes: number;
   /** The image's views; decoded on first use. */
   views(): Promise<Views>;
+  /** Names the image by its content; worked out on first use. */
+  imageKey(): Promise<string>;
 }
 
 interface Held {
@@ -30,6 +33,7 @@ interface Held {
   readonly record: Annotations;
   readonly imageBytes: number;
   views: Promise<Views> | null;
+  key: Promise<string> | null;
 }
 
 /** Encoded images that wait between the reading of a row and its decoding, bytes; beyond it they are read again. */
@@ -79,7 +83,7 @@ export class RowReader {
     const held = await this.#held.get(row, async () => {
       const { image, ...record } = await this.#readRecord(row);
       this.#keep(row, image);
-      return { record, imageBytes: image.length, views: null };
+      return { record, imageBytes: image.length, views: null, key: null };
     });
     const decode = async (): Promise<Views> => {
       const image = this.#take(row) ?? (await this.#readRecord(row)).image;
@@ -89,12 +93,21 @@ export class RowReader {
         throw errorAt(`${this.dataset}, ${this.place(row)}`, thrown);
       }
     };
+    const digest = async (): Promise<string> => {
+      // It waits on: the image may have to be decoded after all.
+      const image = this.#encoded.get(row) ?? (await this.#readRecord(row)).image;
+      return imageKey({ ...held.record, image });
+    };
     return {
       record: held.record,
       imageBytes: held.imageBytes,
       views: () => {
         held.views ??= decodes.run(decode);
         return held.views;
+      },
+      imageKey: () => {
+        held.key ??= digest();
+        return held.key;
       },
     };
   }

@@ -2,7 +2,9 @@ import { GroundError } from '../errors.ts';
 import { type BackendAccess, tensorflowBackend } from './backend.ts';
 import { DryBinding } from './dry/binding.ts';
 import { encodeGraph, type GraphAttribute, type GraphNode, type NodeOutput } from './graphdef.ts';
+import { type CompileMode, explainXla } from './mode.ts';
 import type { Binding, OpAttribute, TensorMetadata } from './native/binding.ts';
+import { composedOnly } from './native-ops.ts';
 import * as tf from './tf.ts';
 
 /**
@@ -17,11 +19,16 @@ export class CompiledFunctions {
   readonly #recorded = new Map<string, Recorded>();
   readonly #limit: number;
   readonly #listener: RecordingListener;
+  readonly #mode: CompileMode;
 
-  /** @param limit how many recordings are kept; the one unused for longest makes room */
-  constructor(limit = 32, listener: RecordingListener = {}) {
+  /**
+   * @param limit how many recordings are kept; the one unused for longest makes room
+   * @param mode `off` records nothing
+   */
+  constructor(limit = 32, listener: RecordingListener = {}, mode: CompileMode = 'graph') {
     this.#limit = limit;
     this.#listener = listener;
+    this.#mode = mode;
   }
 
   /**
@@ -31,15 +38,15 @@ export class CompiledFunctions {
    */
   call(key: string, inputs: readonly tf.Tensor[], f: () => tf.Tensor[]): tf.Tensor[] {
     const backend = tensorflowBackend();
-    if (!backend || backend.binding.eagerOnly) return tf.tidy(f);
-    const fullKey = `${key} ${inputs.map(t => `${t.dtype[0]}${t.shape.join('x')}`).join(' ')}`;
+    if (!backend || backend.binding.eagerOnly || this.#mode === 'off') return tf.tidy(f);
+    const fullKey = keyWithShapes(key, inputs);
     const known = this.#recorded.get(fullKey);
     if (known) {
       this.#recorded.delete(fullKey);
       this.#recorded.set(fullKey, known);
       return this.#run(known, backend, inputs);
     }
-    const recorded = record(backend, key, inputs, f, this.#listener);
+    const recorded = record(backend, key, inputs, f, { mode: this.#mode, listener: this.#listener });
     this.#recorded.set(fullKey, recorded);
     const oldest = this.#recorded.keys().next();
     if (this.#recorded.size > this.#limit && !oldest.done) {
@@ -47,6 +54,11 @@ export class CompiledFunctions {
       this.#recorded.delete(oldest.value);
     }
     return this.#run(recorded, backend, inputs);
+  }
+
+  /** Whether such a call has been recorded, and not been forgotten since. */
+  knows(key: string, inputs: readonly tf.Tensor[]): boolean {
+    return this.#recorded.has(keyWithShapes(key, inputs));
   }
 
   #run(recorded: Recorded, backend: BackendAccess, inputs: readonly tf.Tensor[]): tf.Tensor[] {
@@ -61,6 +73,10 @@ export class CompiledFunctions {
     }
     this.#recorded.clear();
   }
+}
+
+function keyWithShapes(key: string, inputs: readonly tf.Tensor[]): string {
+  return `${key} ${inputs.map(t => `${t.dtype[0]}${t.shape.join('x')}`).join(' ')}`;
 }
 
 /** Follows what is recorded and which of it runs. */
@@ -106,7 +122,7 @@ function record(
   key: string,
   inputs: readonly tf.Tensor[],
   f: () => tf.Tensor[],
-  listener: RecordingListener,
+  { mode, listener }: { readonly mode: CompileMode; readonly listener: RecordingListener },
 ): Recorded {
   const inputIds = backend.getInputTensorIds(inputs);
   if (new Set(inputIds).size < inputIds.length) {
@@ -120,7 +136,7 @@ function record(
   backend.binding = { ...shapes, ...recorder.calls };
   let outputNodes: string[];
   try {
-    const outputs = tf.tidy(f);
+    const outputs = mode === 'xla' ? composedOnly(() => tf.tidy(f)) : tf.tidy(f);
     // Asking for the numbers writes values that tfjs has kept back: that too must be recorded.
     outputNodes = backend.getInputTensorIds(outputs).map(id => recorder.outputNode(id));
     tf.dispose(outputs);
@@ -133,12 +149,20 @@ function record(
   for (const observer of observers) observer(graph);
   listener.recorded?.(graph);
   real.registerFunction(name, encodeGraph(nodes), inputNodes, outputNodes);
+  const attributes: OpAttribute[] =
+    mode === 'xla' ? [{ name: '_XlaMustCompile', type: real.TF_ATTR_BOOL, value: true }] : [];
+  const execute = (access: BackendAccess, ids: number[]): TensorMetadata[] => {
+    try {
+      return access.binding.executeOp(name, attributes, ids, outputNodes.length);
+    } catch (cause) {
+      throw mode === 'xla' ? explainXla(key, cause) : cause;
+    }
+  };
   return {
     name,
     run(access, tensors) {
       const ids = [...access.getInputTensorIds(tensors), ...captured];
-      const made = access.binding.executeOp(name, [], ids, outputNodes.length);
-      return made.map(metadata => access.createOutputTensor(metadata));
+      return execute(access, ids).map(metadata => access.createOutputTensor(metadata));
     },
     dispose: access => access.binding.removeFunction(name),
   };

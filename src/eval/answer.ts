@@ -39,6 +39,24 @@ export interface AnswerOptions {
   readonly stopStrings?: readonly string[];
 }
 
+/** What can be asked, and says how likely it finds an answer: a model in the engine, or an exported one without. */
+export interface AskedModel {
+  readonly config: ModelConfig;
+  /** Answers to prompts (samples prepared with `prompt`), all in one batch. */
+  answer(prompts: readonly Sample[], options: AnswerOptions): Promise<Answer[]>;
+  /** The language loss of samples with their answers: the sum over supervised tokens, and their number. */
+  loss(samples: readonly Sample[]): Promise<LossSum>;
+}
+
+/** A model in the engine as one that can be asked. */
+export function askedModel(model: Ferret, tokenizer: Tokenizer): AskedModel {
+  return {
+    config: model.config,
+    answer: (prompts, options) => answerPrompts(model, tokenizer, prompts, options),
+    loss: samples => lossOf(model, samples),
+  };
+}
+
 /**
  * Answers to prompts (samples prepared with `prompt`), all in one batch. A prompt and its answer never exceed the model's
  * `max_length`, which may cut the answers short of `maxNewTokens`. Throws GroundError 'usage' for sampling values that

@@ -1,5 +1,6 @@
 /** Generation: token after token, for all rows of a batch together, whatever computes the scores. */
 import * as tf from '../engine/tf.ts';
+import { GroundError } from '../errors.ts';
 import { Random } from '../random.ts';
 import { drawToken, likeliest, type Sampling } from './sampling.ts';
 
@@ -57,39 +58,52 @@ export interface Generated {
   readonly stopped: boolean;
 }
 
+/** A model of TensorFlow.js as one that gives plain numbers. What it keeps in the engine is freed by `release`. */
+export function scoringOf<C>(model: GeneratingModel<C>): ScoringModel & { release(): void } {
+  let step: DecodeStep<C> | undefined;
+  const scored = async ({ logits }: DecodeStep<C>): Promise<Scored> => {
+    const [rows, words] = logits.shape;
+    return { rows, words, scores: await logits.data<'float32'>() };
+  };
+  return {
+    async start(room) {
+      step = model.prefill(room);
+      // Nobody looks at the scores where no token is asked for.
+      if (room > 0) return scored(step);
+      const [rows, words] = step.logits.shape;
+      return { rows, words, scores: new Float32Array(0) };
+    },
+    next(tokens) {
+      const previous = step;
+      if (previous === undefined) throw new GroundError('model', 'a token was given before the prompt');
+      const fed = tf.tensor1d(tokens, 'int32');
+      try {
+        step = model.decode(fed, previous.cache);
+      } finally {
+        fed.dispose();
+        if (step !== previous) previous.logits.dispose();
+      }
+      return scored(step);
+    },
+    release() {
+      if (step === undefined) return;
+      step.logits.dispose();
+      model.release(step.cache);
+      step = undefined;
+    },
+  };
+}
+
 /**
  * Answers all rows of a batch together. Rows that have ended go on being fed until the last one ends; what they
  * would say then is dropped. Disposes every tensor that it and the model make, also when the model throws.
  */
 export async function generate<C>(model: GeneratingModel<C>, options: GenerateOptions): Promise<Generated[]> {
-  let step = model.prefill(options.maxNewTokens);
-  const scored = async (): Promise<Scored> => {
-    const [rows, words] = step.logits.shape;
-    // Nobody looks at the scores where no token is asked for.
-    const scores = options.maxNewTokens > 0 ? await step.logits.data<'float32'>() : new Float32Array(0);
-    return { rows, words, scores };
-  };
+  const scoring = scoringOf(model);
   try {
-    return await generateFrom(
-      {
-        start: scored,
-        next: tokens => {
-          const fed = tf.tensor1d(tokens, 'int32');
-          const previous = step;
-          try {
-            step = model.decode(fed, previous.cache);
-          } finally {
-            fed.dispose();
-            if (step !== previous) previous.logits.dispose();
-          }
-          return scored();
-        },
-      },
-      options,
-    );
+    return await generateFrom(scoring, options);
   } finally {
-    step.logits.dispose();
-    model.release(step.cache);
+    scoring.release();
   }
 }
 

@@ -4,12 +4,11 @@ import { type Piece, promptOf, type Region, regionPiece, textPiece } from '../da
 import { decodeBox } from '../data/coordinates.ts';
 import type { ImageInput } from '../data/image.ts';
 import { piecesText } from '../data/render.ts';
-import { prepareSample, type Sample } from '../data/sample.ts';
+import { prepareSample } from '../data/sample.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
-import type { ModelConfig } from '../models/config.ts';
 import type { StageRecipe } from '../train/recipe.ts';
-import { type Answer, type AnswerOptions, answerPrompts } from './answer.ts';
+import { type AskedModel, askedModel } from './answer.ts';
 import type { InferenceModel } from './load.ts';
 import { parseBoxes } from './parse.ts';
 import type { Sampling } from './sampling.ts';
@@ -43,11 +42,9 @@ export interface PredictResult {
 }
 
 /** Whatever answers prepared prompts, and how they are to be prepared. */
-export interface Answering {
-  readonly config: ModelConfig;
+export interface Answering extends AskedModel {
   readonly tokenizer: Tokenizer;
   readonly stage: Pick<StageRecipe, 'views' | 'seed' | 'grounding_prompt'>;
-  answer(prompts: readonly Sample[], options: AnswerOptions): Promise<Answer[]>;
 }
 
 /**
@@ -60,12 +57,7 @@ export async function predict(options: PredictOptions): Promise<PredictResult> {
 
 /** A model in the engine as something that answers. */
 export function answeringOf({ model, tokenizer, recipe }: PredictOptions['inference']): Answering {
-  return {
-    config: model.config,
-    tokenizer,
-    stage: recipe.stage,
-    answer: (prompts, asked) => answerPrompts(model, tokenizer, prompts, asked),
-  };
+  return { ...askedModel(model, tokenizer), tokenizer, stage: recipe.stage };
 }
 
 /** The same by anything that answers. */

@@ -7,9 +7,8 @@ import { assembleSample, prepareSample, renderOf, type Sample, type SampleContex
 import type { ConversationTask } from '../data/tasks/index.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
-import type { Ferret } from '../models/ferret.ts';
 import type { StageRecipe } from '../train/recipe.ts';
-import { answerPrompts, lossOf } from './answer.ts';
+import type { AskedModel } from './answer.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import { type LossSum, meanTokenLoss } from './metrics/caption.ts';
 import { extentOf, type Question, questionsOf } from './questions.ts';
@@ -18,7 +17,7 @@ import { type Scores, scoresOf } from './scores.ts';
 import { exchangeKey, withOtherImages } from './shuffle.ts';
 
 export interface EvaluateOptions {
-  readonly model: Ferret;
+  readonly model: AskedModel;
   readonly tokenizer: Tokenizer;
   /** What the stage decides about its samples. */
   readonly stage: Pick<StageRecipe, 'views' | 'grounding_prompt'>;
@@ -165,11 +164,11 @@ async function askBatch(
   options: EvaluateOptions,
 ): Promise<JournalEntry> {
   const samples = batch.map(ready => ready.sample);
-  const own = await lossOf(options.model, samples);
+  const own = await options.model.loss(samples);
   const others = withOtherImages(samples);
   return {
     own,
-    exchanged: others && (await lossOf(options.model, others)),
+    exchanged: others && (await options.model.loss(others)),
     answers: isAnswered ? await answersTo(batch, options) : null,
   };
 }
@@ -244,7 +243,7 @@ async function answersTo(batch: readonly Ready[], options: EvaluateOptions): Pro
   );
   const limit = options.maxNewTokens ?? Math.max(32, 4 * longest);
   const prompts = batch.map(ready => ready.prompt);
-  const answers = await answerPrompts(options.model, options.tokenizer, prompts, { maxNewTokens: limit });
+  const answers = await options.model.answer(prompts, { maxNewTokens: limit });
   return answers.map(answer => answer.text);
 }
 

@@ -5,6 +5,7 @@ import { loadTokenizer } from '../data/tokenizer.ts';
 import type { Ferret } from '../models/ferret.ts';
 import type { Picture, RunEvent } from '../telemetry/events.ts';
 import type { Recipe } from '../train/recipe.ts';
+import { askedModel } from './answer.ts';
 import { BOX_COLORS, type DrawnBox, drawBoxes, pngSize } from './draw.ts';
 import { type EvalResult, evaluate, type Prediction } from './run.ts';
 import type { Scores } from './scores.ts';
@@ -38,7 +39,7 @@ export async function evaluateStage(
     const dataset = await openDataset(dir);
     try {
       const result = await evaluate({
-        model,
+        model: askedModel(model, tokenizer),
         tokenizer,
         stage,
         dataset,

@@ -14,7 +14,7 @@ import { lowerGraph } from './onnx/lower.ts';
 import { OPSET } from './onnx/model.ts';
 import { openOnnx } from './onnx/run.ts';
 import { MODEL_FILE, type WrittenModel, writeOnnx } from './onnx/write.ts';
-import { SETTINGS_FILE } from './onnx-model.ts';
+import { SETTINGS_FILE } from './onnx-settings.ts';
 import { readmeOf } from './readme.ts';
 import { syntheticBatch } from './synthetic.ts';
 import { unifyRecordings } from './unify.ts';

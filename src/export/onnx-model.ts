@@ -1,45 +1,19 @@
 /** An exported folder that answers: onnxruntime in place of the engine, everything else the same code. */
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { collate } from '../data/collate.ts';
 import type { Sample } from '../data/sample.ts';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.ts';
-import { GroundError, messageOf } from '../errors.ts';
+import { GroundError } from '../errors.ts';
 import { type Answer, type AnswerOptions, answersFrom } from '../eval/answer.ts';
 import { generateFrom, type Scored, type ScoringModel } from '../eval/generate.ts';
+import type { LossSum } from '../eval/metrics/caption.ts';
 import type { Answering } from '../eval/predict.ts';
 import type { ConversationBatch, Floats, Ints, RegionGeometry } from '../models/batch.ts';
 import type { ModelConfig } from '../models/config.ts';
 import { sampledBlocks } from '../models/tensors.ts';
-import type { ExportViews } from './network.ts';
 import { type OnnxInput, type OnnxSession, type OnnxTensor, openOnnx } from './onnx/run.ts';
-import type { WeightType } from './onnx/weights.ts';
+import { ONNX_FOLDER, type OnnxSettings, partFile, readSettings } from './onnx-settings.ts';
 import { PART_NAMES, type PartName, pastName, presentName } from './parts.ts';
-
-/** Where an exported folder says what it is. */
-export const SETTINGS_FILE = 'ground.json';
-/** The folder of the graphs, as transformers.js has it. */
-export const ONNX_FOLDER = 'onnx';
-
-/** What answering takes beside the graphs. */
-export interface OnnxSettings {
-  readonly format: 1;
-  readonly dtype: WeightType;
-  readonly views: ExportViews;
-  readonly seed: number;
-  readonly grounding_prompt: string;
-  /** Run, stage and checkpoint that it was exported from. */
-  readonly checkpoint: string;
-  readonly stage: number;
-  readonly step: number;
-  /** Its tokenizer is the tokenizer.json beside, its max_length what the decoder has positions for. */
-  readonly model: ModelConfig;
-}
-
-/** The file name of a graph: transformers.js finds a type of weights by its suffix, and float32 has none. */
-export function partFile(part: PartName, dtype: WeightType): string {
-  return dtype === 'fp32' ? `${part}.onnx` : `${part}_${dtype}.onnx`;
-}
 
 /**
  * Opens a folder that `ground export onnx` wrote. No engine is needed or started.
@@ -61,37 +35,6 @@ export async function openOnnxModel(folder: string): Promise<OnnxModel> {
   return new OnnxModel(settings, tokenizer, sessions);
 }
 
-/** Reads ground.json; the tokenizer's path is absolute. Throws GroundError('usage') where there is none, 'export' on a damaged one. */
-export function readSettings(folder: string): OnnxSettings {
-  const file = join(folder, SETTINGS_FILE);
-  if (!existsSync(file)) {
-    throw new GroundError(
-      'usage',
-      `${folder} is no folder that ground export onnx wrote: it has no ${SETTINGS_FILE}`,
-      {
-        hint: existsSync(join(folder, 'model.onnx'))
-          ? 'a file of --single-file cannot generate: export again without that flag'
-          : 'ground export onnx --run NAME --out DIR writes one',
-      },
-    );
-  }
-  let settings: OnnxSettings;
-  try {
-    settings = JSON.parse(readFileSync(file, 'utf8')) as OnnxSettings;
-  } catch (cause) {
-    throw new GroundError('export', `${file} is damaged: ${messageOf(cause)}`, {
-      hint: 'export again',
-      cause,
-    });
-  }
-  if (settings.format !== 1) {
-    throw new GroundError('export', `${file} has format ${String(settings.format)}, expected 1`, {
-      hint: 'export again with this version of ground',
-    });
-  }
-  return { ...settings, model: { ...settings.model, tokenizer: join(folder, settings.model.tokenizer) } };
-}
-
 /** Keys and values so far, and where the next tokens stand. */
 interface Cache {
   readonly past: Readonly<Record<string, OnnxTensor>>;
@@ -99,6 +42,23 @@ interface Cache {
   readonly lengths: readonly number[];
   readonly padded: number;
   readonly decoded: number;
+}
+
+/** The cache that a batch's prompts begin with. */
+function promptCache({ size, length, mask }: ConversationBatch, past: Cache['past']): Cache {
+  const lengths = Array.from({ length: size }, (_, b) =>
+    mask.data.subarray(b * length, (b + 1) * length).reduce((sum, used) => sum + used, 0),
+  );
+  return { past, lengths, padded: 0, decoded: 0 };
+}
+
+/** log Σ exp(x), without overflow. */
+function logSumExp(values: ArrayLike<number>): number {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < values.length; i++) largest = Math.max(largest, values[i] ?? 0);
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += Math.exp((values[i] ?? 0) - largest);
+  return largest + Math.log(sum);
 }
 
 /** The pieces of a network as onnxruntime sessions. `close` frees them. */
@@ -126,6 +86,24 @@ export class OnnxModel implements Answering {
     );
   }
 
+  /** As `lossOf` of the engine's models: what the decoder, read without a past, says of the true answers. */
+  async loss(samples: readonly Sample[]): Promise<LossSum> {
+    const batch = collate(samples, this.config, { buckets: false });
+    const [logits] = await this.#logits(
+      await this.embeddings(batch),
+      promptCache(batch, this.#emptyPast(batch.size)),
+    );
+    const words = logits.shape[2] ?? 0;
+    const sum = { loss: 0, weight: 0 };
+    for (const [i, row] of batch.targetRows.data.entries()) {
+      const weight = batch.targetWeights.data[i] ?? 0;
+      const scores = logits.data.subarray(row * words, (row + 1) * words);
+      sum.loss += weight * (logSumExp(scores) - (scores[batch.targets.data[i] ?? 0] ?? 0));
+      sum.weight += weight;
+    }
+    return sum;
+  }
+
   /** Scores of the next token, token after token, for the prompts of a batch. */
   scoring(batch: ConversationBatch): ScoringModel {
     let cache: Cache | undefined;
@@ -136,17 +114,12 @@ export class OnnxModel implements Answering {
     };
     return {
       start: async () => {
-        const lengths = Array.from({ length: batch.size }, (_, b) =>
-          batch.mask.data
-            .subarray(b * batch.length, (b + 1) * batch.length)
-            .reduce((sum, used) => sum + used, 0),
-        );
         const embeddings = await this.embeddings(batch);
-        const empty = { past: this.#emptyPast(batch.size), lengths, padded: 0, decoded: 0 };
+        const empty = promptCache(batch, this.#emptyPast(batch.size));
         return step(
           embeddings,
           empty,
-          lengths.map(length => length - 1),
+          empty.lengths.map(length => length - 1),
         );
       },
       next: async tokens => {
@@ -213,6 +186,19 @@ export class OnnxModel implements Answering {
 
   /** Runs the decoder on new positions and picks one row of scores a sample. */
   async #decode(embeddings: OnnxTensor, cache: Cache, rows: readonly number[]): Promise<[Scored, Cache]> {
+    const [batch = 0, length = 0] = embeddings.shape;
+    const [logits, after] = await this.#logits(embeddings, cache);
+    const words = logits.shape[2] ?? 0;
+    const scores = new Float32Array(batch * words);
+    for (const [b, row] of rows.entries()) {
+      const start = (b * length + row) * words;
+      scores.set(logits.data.subarray(start, start + words), b * words);
+    }
+    return [{ rows: batch, words, scores }, after];
+  }
+
+  /** Runs the decoder on new positions [B, T, hidden_size]: scores of all of them [B, T, vocab_size], and the cache with them. */
+  async #logits(embeddings: OnnxTensor, cache: Cache): Promise<[OnnxTensor, Cache]> {
     const { lengths, padded, decoded, past } = cache;
     const [batch = 0, length = 0] = embeddings.shape;
     const isPrompt = padded === 0;
@@ -226,13 +212,6 @@ export class OnnxModel implements Answering {
       position_ids: grid(batch, length, position),
       ...past,
     });
-    const logits = results.logits as OnnxTensor;
-    const words = logits.shape[2] ?? 0;
-    const scores = new Float32Array(batch * words);
-    for (const [b, row] of rows.entries()) {
-      const start = (b * length + row) * words;
-      scores.set(logits.data.subarray(start, start + words), b * words);
-    }
     const kept: Record<string, OnnxTensor> = {};
     for (let i = 0; i < this.config.llm.num_hidden_layers; i++) {
       for (const what of ['key', 'value'] as const) {
@@ -240,10 +219,7 @@ export class OnnxModel implements Answering {
       }
     }
     const place = isPrompt ? { padded: length, decoded: 0 } : { padded, decoded: decoded + 1 };
-    return [
-      { rows: batch, words, scores },
-      { past: kept, lengths, ...place },
-    ];
+    return [results.logits as OnnxTensor, { past: kept, lengths, ...place }];
   }
 
   async #embedded(ids: Int32Array, shape: readonly number[]): Promise<OnnxTensor> {

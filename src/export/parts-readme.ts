@@ -1,5 +1,5 @@
 import type { Difference } from './check.ts';
-import type { OnnxSettings } from './onnx-model.ts';
+import type { OnnxSettings } from './onnx-settings.ts';
 import type { WrittenPart } from './transformers.ts';
 
 /** The README.md of a folder in the layout of transformers.js. */

@@ -6,6 +6,7 @@
 import { recordKernels } from '../engine/record.ts';
 import * as tf from '../engine/tf.ts';
 import type { Ferret } from '../models/ferret.ts';
+import { unitLength } from '../models/positions.ts';
 import { toTensors } from '../models/tensors.ts';
 import { causalKeyBias } from '../nn/attention.ts';
 import { rotaryAt } from '../nn/rotary.ts';
@@ -125,13 +126,15 @@ function projectors(model: Ferret, views: ExportViews): Part {
       });
       const out: Tensors = {};
       if (maps.global) {
-        const tokens = byImage(maps.global, seen);
         const places = model.positions(null);
-        out.global_tokens = places === null ? tokens : tf.add(tokens, tf.expandDims(places, 0));
+        out.global_tokens =
+          places === null
+            ? byImage(maps.global, seen)
+            : tf.add(byImage(unitLength(maps.global), seen), tf.expandDims(places, 0));
       }
       if (maps.local) {
         const places = centres === undefined ? null : model.positions(rowsOf(centres));
-        out.tile_tokens = byImage(places === null ? maps.local : tf.add(maps.local, places), tiles);
+        out.tile_tokens = byImage(places === null ? maps.local : tf.add(unitLength(maps.local), places), tiles);
       }
       if (config.referring.features === 'encoder') return out;
       if (maps.global) out.global_map = byImage(maps.global, seen);

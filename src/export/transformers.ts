@@ -14,7 +14,8 @@ import { type ExportViews, requireLength } from './network.ts';
 import { lowerGraph } from './onnx/lower.ts';
 import { storeWeights, type WeightType } from './onnx/weights.ts';
 import { type WrittenModel, writeOnnx } from './onnx/write.ts';
-import { ONNX_FOLDER, type OnnxSettings, openOnnxModel, partFile, SETTINGS_FILE } from './onnx-model.ts';
+import { openOnnxModel } from './onnx-model.ts';
+import { ONNX_FOLDER, type OnnxSettings, partFile, SETTINGS_FILE } from './onnx-settings.ts';
 import { PART_NAMES, recordPart, WIDE_INPUTS } from './parts.ts';
 import { partsReadme } from './parts-readme.ts';
 import { unifyRecordings } from './unify.ts';
@@ -141,14 +142,16 @@ function configOf(
   files: readonly WrittenPart[],
 ): object {
   const { llm, global_encoder, local_encoder } = config;
+  const clip = { model_type: 'clip_vision_model', ...global_encoder };
   return {
     architectures: ['FerretV2ForConditionalGeneration'],
     model_type: 'ferret_v2',
     image_token_index: tokenizer.idOf('<image>') ?? null,
     region_token_index: tokenizer.regionId,
     text_config: { model_type: llm.attention_bias ? 'qwen2' : 'llama', ...llm },
-    vision_config: { model_type: 'clip_vision_model', ...global_encoder },
-    tile_vision_config: { model_type: 'dinov2', ...local_encoder },
+    vision_config: clip,
+    tile_vision_config:
+      config.tile_encoder === 'global_encoder' ? clip : { model_type: 'dinov2', ...local_encoder },
     tie_word_embeddings: llm.tie_word_embeddings,
     'transformers.js_config': {
       dtype,

@@ -71,7 +71,7 @@ export interface ConversationBatch {
   readonly source: Ints;
   /** For each row of that table (the zero row too) the position that reads it, or B·T where none does. */
   readonly sourceInverse: Ints;
-  /** Global views, normalised, [I, 3, S, S]; I 0 for text alone. */
+  /** Global views, normalised, [I, 3, S, S]; I 0 for text alone. With `features`, of images whose features are missing. */
   readonly globalPixels: Floats;
   /** Tiles of all samples, normalised, [N, 3, S, S]; N 0 where only the global view is used. */
   readonly localPixels: Floats;
@@ -84,6 +84,36 @@ export interface ConversationBatch {
   readonly targetWeights: Floats;
   /** Absent where each row holds one sample. */
   readonly packed?: PackedRows;
+  /** Absent where no features are kept. */
+  readonly features?: BatchFeatures;
+}
+
+/**
+ * What frozen encoders make of a batch, so far as it is known. An encoder that has a table here need not run, but for what is
+ * missing: the pixels of the batch are those of the missing views, one after the other, and some that pad.
+ */
+export interface BatchFeatures {
+  /** Null where they are not kept, or the batch has no such views. */
+  readonly global: FeatureTable | null;
+  readonly local: FeatureTable | null;
+  /** Entries that could not be used, and why. */
+  readonly damaged: readonly string[];
+}
+
+/** The rows that an encoder would give for all views of a batch, 0 where they are missing. */
+export interface FeatureTable {
+  readonly rows: Floats;
+  /** In the order of the views. */
+  readonly missing: readonly MissingFeatures[];
+  /** Images that are not missing. */
+  readonly hits: number;
+}
+
+/** One image whose features are to be made: the key to keep them by, its first view in the batch, and how many it has. */
+export interface MissingFeatures {
+  readonly key: string;
+  readonly view: number;
+  readonly views: number;
 }
 
 /**

@@ -99,6 +99,11 @@ export interface QFormerConfig extends BertBlockConfig {
 
 /** Ferret's spatial-aware visual sampler (facts: 512 points; blocks of 128 and 32 points, 24 neighbours; max). */
 export interface SamplerConfig {
+  /**
+   * `spatial` (where absent) fuses points block by block; `average` takes the mean of all points and has no blocks, as Ferret's
+   * ablation does.
+   */
+  readonly kind?: 'spatial' | 'average';
   /** Points drawn in a region. */
   readonly points: number;
   readonly blocks: readonly { readonly points: number; readonly neighbors: number }[];
@@ -126,9 +131,14 @@ export interface ModelConfig {
     readonly feature_layer: number;
   };
   readonly local_encoder: Dinov2Config & { readonly feature_layer: number };
+  /**
+   * Which of the two reads the tiles; `local_encoder` where absent. `global_encoder`: CLIP sees all views (Ferret-v2's
+   * ablation), and the local encoder is kept, unread, so that checkpoints of both kinds fit either model.
+   */
+  readonly tile_encoder?: 'local_encoder' | 'global_encoder';
   readonly projector: {
     readonly kind: 'mlp2x_gelu';
-    /** Adds a fixed two-dimensional sine-cosine position embedding to projected visual tokens. */
+    /** Brings projected visual tokens to length 1 and adds a fixed two-dimensional sine-cosine position embedding. */
     readonly positions: 'none' | 'sincos2d';
   };
   readonly sampler: SamplerConfig;
@@ -151,4 +161,11 @@ export interface ModelConfig {
   readonly max_length: number;
   /** The text tower that stage 0 needs to pretrain the encoders contrastively; absent with published weights. */
   readonly pretraining?: { readonly text_encoder: ClipTextConfig; readonly projection_dim: number };
+}
+
+/** The network that reads the tiles: what of it decides how many features a tile has, and how wide. */
+export function tileEncoderOf(
+  config: Pick<ModelConfig, 'tile_encoder' | 'global_encoder' | 'local_encoder'>,
+): ModelConfig['global_encoder'] | ModelConfig['local_encoder'] {
+  return config.tile_encoder === 'global_encoder' ? config.global_encoder : config.local_encoder;
 }

@@ -5,7 +5,7 @@ import { Linear } from '../nn/linear.ts';
 import type { Parameter, Scope } from '../nn/parameter.ts';
 import { meanPool, weightedRows } from '../nn/pooling.ts';
 import { ClipText } from './clip-text.ts';
-import type { ModelConfig } from './config.ts';
+import { type ModelConfig, tileEncoderOf } from './config.ts';
 import type { ContrastiveTensors, PoolingTensors } from './tensors.ts';
 
 /** CLIP never lets the similarity scale exceed 100, which keeps early training from collapsing. */
@@ -45,7 +45,7 @@ export class ContrastiveHead {
       scope.at('global_region_projection'),
       config.global_encoder.hidden_size,
     );
-    this.#localProjection = linear(scope.at('local_projection'), config.local_encoder.hidden_size);
+    this.#localProjection = linear(scope.at('local_projection'), tileEncoderOf(config).hidden_size);
     this.#logitScale = scope.parameter('logit_scale', [], constant(Math.log(1 / 0.07)));
   }
 

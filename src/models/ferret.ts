@@ -5,15 +5,15 @@ import { GroundError } from '../errors.ts';
 import { ParameterTree } from '../nn/parameter.ts';
 import { weightedRows } from '../nn/pooling.ts';
 import { ClipVision } from './clip-vision.ts';
-import type { ModelConfig } from './config.ts';
+import { type ModelConfig, tileEncoderOf } from './config.ts';
 import { ContrastiveHead, withZeroRow } from './contrastive.ts';
 import { type DecodeCache, type DecodeStep, decodeNext, prefillPrompts, releaseCache } from './decoding.ts';
 import { Dinov2 } from './dinov2.ts';
 import { blocksFor } from './layers.ts';
 import { Llama } from './llama.ts';
-import { gridCentres, sineCosinePositions } from './positions.ts';
+import { gridCentres, sineCosinePositions, unitLength } from './positions.ts';
 import { Projector } from './projector.ts';
-import { RegionSampler } from './sampler.ts';
+import { type RegionPooling, regionPooling } from './sampler.ts';
 import type { ContrastiveTensors, ConversationTensors, RegionTensors } from './tensors.ts';
 
 /** What the encoders see, patches row-major: global [B · Pg, width], local [N · Pl, width]; null without such views. */
@@ -21,6 +21,10 @@ export interface VisualFeatures {
   readonly global: tf.Tensor2D | null;
   readonly local: tf.Tensor2D | null;
 }
+
+/** What of a batch the encoders read. */
+export type VisualInputs = Pick<ConversationTensors, 'globalPixels' | 'localPixels'> &
+  Partial<Pick<ConversationTensors, 'globalFeatures' | 'localFeatures'>>;
 
 /** A loss as a sum and what to divide it by, so that micro-batches add up to the mean over all their tokens. */
 export interface LanguageLoss {
@@ -44,7 +48,7 @@ export class Ferret {
   readonly #localEncoder: Dinov2;
   readonly #globalProjector: Projector;
   readonly #localProjector: Projector;
-  readonly #sampler: RegionSampler;
+  readonly #sampler: RegionPooling;
   readonly #contrastive: ContrastiveHead | undefined;
   readonly #functions = new CompiledFunctions();
   readonly #globalBlocks: number;
@@ -68,21 +72,24 @@ export class Ferret {
     );
     this.#localProjector = new Projector(
       root.at('projector.local'),
-      localEncoder.hidden_size,
+      tileEncoderOf(config).hidden_size,
       llm.hidden_size,
     );
     const mapWidth = config.referring.features === 'encoder' ? globalEncoder.hidden_size : llm.hidden_size;
-    this.#sampler = new RegionSampler(root.at('sampler'), config.sampler, mapWidth, llm.hidden_size);
+    this.#sampler = regionPooling(root.at('sampler'), config.sampler, mapWidth, llm.hidden_size);
     this.llm = new Llama(root.at('llm'), llm);
     if (config.pretraining) this.#contrastive = new ContrastiveHead(root, config, config.pretraining);
   }
 
-  /** Runs both encoders. Call it outside the gradient scope while they are frozen, inside when they train. */
-  visual(batch: Pick<ConversationTensors, 'globalPixels' | 'localPixels'>): VisualFeatures {
-    const { globalPixels, localPixels } = batch;
+  /**
+   * Runs both encoders, but for those whose features the batch has. Call it outside the gradient scope while they are frozen,
+   * inside when they train.
+   */
+  visual(batch: VisualInputs): VisualFeatures {
+    const { globalPixels, localPixels, globalFeatures = null, localFeatures = null } = batch;
     return {
-      global: globalPixels && tf.tidy(() => this.#globalFeatures(globalPixels).patches),
-      local: localPixels && tf.tidy(() => this.#localFeatures(localPixels)),
+      global: globalFeatures ?? (globalPixels && tf.tidy(() => this.#globalFeatures(globalPixels).patches)),
+      local: localFeatures ?? (localPixels && tf.tidy(() => this.#localFeatures(localPixels))),
     };
   }
 
@@ -181,8 +188,7 @@ export class Ferret {
       const { global, local } = this.projected(visual);
       const maps = this.config.referring.features === 'encoder' ? visual : { global, local };
       const table = [this.llm.embed(batch.tokens)];
-      if (global)
-        table.push(this.#placed(global, () => this.#globalCentres(batch.globalPixels?.shape[0] ?? 0)));
+      if (global) table.push(this.#placed(global, () => this.#globalCentres(global.shape[0])));
       if (local) table.push(this.#placed(local, () => batch.localCentres as tf.Tensor2D));
       if (batch.regions) table.push(this.regionVectors(batch.regions, maps));
       const rows = withZeroRow(tf.concat(table, 0));
@@ -199,14 +205,14 @@ export class Ferret {
   }
 
   /**
-   * What is added to projected tokens for their places: of one global view where `centres` is null, else of patches with
+   * What is added to projected tokens of length 1 for their places: of one global view where `centres` is null, else of patches with
    * these centres (x, y in 0..1 [n, 2]). Null where the configuration asks for none.
    */
   positions(centres: tf.Tensor2D | null): tf.Tensor2D | null {
     if (this.config.projector.positions === 'none') return null;
     const width = this.config.llm.hidden_size;
     return tf.tidy(() =>
-      sineCosinePositions(centres ?? this.#globalCentres(1), width, finestGrid(this.config)),
+      sineCosinePositions(centres ?? this.#globalCentres(), width, finestGrid(this.config)),
     );
   }
 
@@ -220,16 +226,19 @@ export class Ferret {
 
   /** Parameters that the loss of one kind of batch does not read. */
   unusedBy(kind: 'conversation' | 'contrastive'): ReadonlySet<string> {
-    const { global_encoder, local_encoder } = this.config;
+    const { global_encoder, local_encoder, tile_encoder } = this.config;
     const below = (prefixes: readonly string[]): string[] =>
       prefixes.flatMap(prefix => this.parameters.under(prefix).map(p => p.name));
     const skipped = (prefix: string, from: number, blocks: number): string[] =>
       Array.from({ length: blocks - from }, (_, i) => `${prefix}.${from + i}`);
-    const local = [
-      'encoder.local.embeddings.mask_token',
-      'encoder.local.layernorm',
-      ...skipped('encoder.local.encoder.layer', this.#localBlocks, local_encoder.num_hidden_layers),
-    ];
+    const local =
+      tile_encoder === 'global_encoder'
+        ? ['encoder.local']
+        : [
+            'encoder.local.embeddings.mask_token',
+            'encoder.local.layernorm',
+            ...skipped('encoder.local.encoder.layer', this.#localBlocks, local_encoder.num_hidden_layers),
+          ];
     if (kind === 'contrastive') return new Set(below([...local, 'projector', 'sampler', 'llm']));
     const global = [
       'encoder.global.vision_model.post_layernorm',
@@ -251,19 +260,23 @@ export class Ferret {
     return { patches, images: pooled ? this.#globalEncoder.pooled(last, batch) : patches };
   }
 
+  /** Patch features of tiles, of whichever encoder reads them. */
   #localFeatures(pixels: tf.Tensor4D): tf.Tensor2D {
+    if (this.config.tile_encoder === 'global_encoder') return this.#globalFeatures(pixels).patches;
     const states = this.#localEncoder.hiddenStates(pixels, this.#localBlocks);
     return this.#localEncoder.patches(states[this.#localBlocks] as tf.Tensor2D, pixels.shape[0]);
   }
 
-  /** Adds positions to projected tokens where the configuration asks for them. */
+  /** Projected tokens as the sequence takes them: of length 1 with positions added, where the configuration asks for these. */
   #placed(tokens: tf.Tensor2D, centres: () => tf.Tensor2D): tf.Tensor2D {
     if (this.config.projector.positions === 'none') return tokens;
-    return tf.add(tokens, this.positions(centres()) as tf.Tensor2D);
+    return tf.add(unitLength(tokens), this.positions(centres()) as tf.Tensor2D);
   }
 
-  #globalCentres(images: number): tf.Tensor2D {
+  /** Of the patches of so many rows of global features; of one view by default. */
+  #globalCentres(rows?: number): tf.Tensor2D {
     const side = Math.floor(this.config.image.side / this.config.global_encoder.patch_size);
+    const images = rows === undefined ? 1 : rows / (side * side);
     return tf.tensor2d(gridCentres({ rows: side, columns: side }, images), [images * side * side, 2]);
   }
 
@@ -285,12 +298,13 @@ export class Ferret {
 /** Patches along the longer side of the finest merged map that the image grids allow. */
 function finestGrid(config: ModelConfig): number {
   const tiles = Math.max(1, ...config.image.grids.flat());
-  const patch = Math.min(config.global_encoder.patch_size, config.local_encoder.patch_size);
+  const patch = Math.min(config.global_encoder.patch_size, tileEncoderOf(config).patch_size);
   return (tiles * config.image.side) / patch;
 }
 
 function checkFit(config: ModelConfig): void {
-  const { global_encoder: g, local_encoder: l, image, llm } = config;
+  const { global_encoder: g, image, llm } = config;
+  const l = tileEncoderOf(config);
   const refuse = (message: string, hint: string): never => {
     throw new GroundError('model', `model ${config.name}: ${message}`, { hint });
   };

@@ -1,4 +1,7 @@
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
+import { nativeRmsNorm } from '../nn/native.ts';
+import { rmsStandardize } from '../nn/norm.ts';
 import type { Grid } from './visual-tokens.ts';
 
 /** Centres (x, y in 0..1) of a row-major grid of patches, [rows · columns, 2], repeated `times`. */
@@ -30,4 +33,20 @@ export function sineCosinePositions(centres: tf.Tensor2D, width: number, cells: 
     const length = Math.sqrt(2 * quarter);
     return tf.div(tf.concat([tf.sin(angles), tf.cos(angles)], 1), length) as tf.Tensor2D;
   });
+}
+
+/** Keeps the length of a token that is zero apart from 0. */
+const EPSILON = 1e-6;
+
+/**
+ * Projected tokens [n, width], each brought to length 1, ready for positions of that length: what is seen and where then
+ * weigh the same. In training projected tokens grow to lengths of 20 to 40; positions added to these drown, and the language
+ * model takes many times the steps to point.
+ */
+export function unitLength(tokens: tf.Tensor2D): tf.Tensor2D {
+  const width = tokens.shape[1];
+  const unit = width ** -0.5;
+  return hasNativeOps()
+    ? nativeRmsNorm(tokens, tf.fill([width], unit), EPSILON)
+    : tf.mul(rmsStandardize(tokens, EPSILON), unit);
 }

@@ -5,6 +5,7 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { crc32c } from '@node-rs/crc32';
+import { ahead } from '../ahead.ts';
 import { ioError, type Sink, type Written, writeStreamAtomic } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import { type Dtype, isDtype, itemSize, layoutOrder, widen } from './dtypes.ts';
@@ -29,6 +30,11 @@ export interface TensorEntry {
 const MAX_HEADER = 100_000_000;
 /** Bytes a single read call gets: Node refuses more than 2 GiB at once. */
 const READ_CHUNK = 1 << 30;
+/** A whole file is read in pieces of this size, bytes, some of them at once: first touching memory takes longer than reading. */
+const PIECE = 1 << 23;
+const PIECES_AHEAD = 4;
+/** Neighbours that are smaller together share one piece of memory, bytes. */
+const SLAB = 1 << 26;
 
 /**
  * Opens `file` and checks its whole header: length, JSON, dtypes, shapes, and that the tensors tile the data exactly.
@@ -102,7 +108,8 @@ export class SafetensorsFile {
 
   /**
    * The values of every tensor, as `readFloat32` gives them, and the CRC32C of the whole file, from one pass over its
-   * bytes: tensors tile the data without holes, so that nothing in the file is left out.
+   * bytes: tensors tile the data without holes, so that nothing in the file is left out. Values lie where the system put
+   * them; small tensors that are neighbours in the file share memory.
    */
   async readAll(): Promise<{
     readonly arrays: Map<
@@ -115,24 +122,39 @@ export class SafetensorsFile {
     const [first] = this.tensors.values();
     let checksum = crc32c(new Uint8Array(await readRange(this.#handle, this.file, 0, first?.begin ?? size)));
     const arrays = new Map<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>();
-    const names = [...this.tensors.keys()];
-    let next = names[0] === undefined ? undefined : this.#read(names[0]);
-    for (const [i, name] of names.entries()) {
-      const bytes = (await next) as ArrayBuffer;
-      const after = names[i + 1];
-      // The next tensor is fetched while this one is looked at.
-      next = after === undefined ? undefined : this.#read(after);
-      // Awaited in the next round, if there is one: until then nobody else hears of its failure.
-      next?.catch(() => undefined);
-      checksum = crc32c(new Uint8Array(bytes), checksum);
-      const { dtype, shape } = this.info(name);
-      arrays.set(name, { shape, data: widen.float32(dtype, bytes, this.#label(name)) });
+    for await (const { slab, bytes, memory } of ahead(this.#pieces(), PIECES_AHEAD)) {
+      checksum = crc32c(bytes, checksum);
+      // Pieces come in the order of the file: after its last one a slab is complete.
+      if (bytes.byteOffset + bytes.byteLength < memory.byteLength) continue;
+      for (const name of slab.names) {
+        const { dtype, shape, begin, end } = this.info(name);
+        const at = begin - slab.begin;
+        const data =
+          dtype === 'F32' && at % 4 === 0
+            ? new Float32Array(memory, at, (end - begin) / 4)
+            : widen.float32(dtype, memory.slice(at, end - slab.begin), this.#label(name));
+        arrays.set(name, { shape, data });
+      }
     }
     return { arrays, crc32c: checksum };
   }
 
   async close(): Promise<void> {
     await this.#handle.close();
+  }
+
+  /** Reads of all tensors, slab after slab, in the order of the file; a slab's memory is there once its turn comes. */
+  *#pieces(): Generator<() => Promise<Piece>> {
+    for (const slab of slabsOf(this.tensors)) {
+      const memory = new ArrayBuffer(slab.end - slab.begin);
+      for (let at = 0; at === 0 || at < memory.byteLength; at += PIECE) {
+        const bytes = new Uint8Array(memory, at, Math.min(PIECE, memory.byteLength - at));
+        yield async () => {
+          await readInto(this.#handle, this.file, bytes, slab.begin + at);
+          return { slab, memory, bytes };
+        };
+      }
+    }
   }
 
   #label(name: string): string {
@@ -145,19 +167,55 @@ export class SafetensorsFile {
   }
 }
 
-/** Bytes [begin, end) of the file. Positions are doubles, exact up to 2^53. */
+/** Tensors that follow on each other in the file. */
+interface Slab {
+  readonly names: readonly string[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A part of a slab that has been read: `bytes` lie in `memory`, which is the whole slab's. */
+interface Piece {
+  readonly slab: Slab;
+  readonly memory: ArrayBuffer;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** All tensors, the small ones together; `tensors` are in the order of the file. */
+function* slabsOf(tensors: ReadonlyMap<string, TensorInfo>): Generator<Slab> {
+  let slab: { names: string[]; begin: number; end: number } | undefined;
+  for (const [name, { begin, end }] of tensors) {
+    if (slab && end - slab.begin <= SLAB) {
+      slab.names.push(name);
+      slab.end = end;
+      continue;
+    }
+    if (slab) yield slab;
+    slab = { names: [name], begin, end };
+  }
+  if (slab) yield slab;
+}
+
+/** Bytes [begin, end) of the file. */
 async function readRange(handle: FileHandle, file: string, begin: number, end: number): Promise<ArrayBuffer> {
   const buffer = new ArrayBuffer(end - begin);
-  let at = 0;
-  while (at < buffer.byteLength) {
+  for (let at = 0; at < buffer.byteLength; at += READ_CHUNK) {
     const part = new Uint8Array(buffer, at, Math.min(READ_CHUNK, buffer.byteLength - at));
-    const { bytesRead } = await handle.read(part, 0, part.byteLength, begin + at).catch(thrown => {
-      throw ioError(thrown, 'read', file);
-    });
-    if (bytesRead === 0) throw damaged(file, `it ended at byte ${begin + at} while being read`);
-    at += bytesRead;
+    await readInto(handle, file, part, begin + at);
   }
   return buffer;
+}
+
+/** Fills `bytes` from the file. Positions are doubles, exact up to 2^53. */
+async function readInto(handle: FileHandle, file: string, bytes: Uint8Array, from: number): Promise<void> {
+  let at = 0;
+  while (at < bytes.byteLength) {
+    const { bytesRead } = await handle.read(bytes, at, bytes.byteLength - at, from + at).catch(thrown => {
+      throw ioError(thrown, 'read', file);
+    });
+    if (bytesRead === 0) throw damaged(file, `it ended at byte ${from + at} while being read`);
+    at += bytesRead;
+  }
 }
 
 function parseHeader(file: string, json: Uint8Array, start: number, size: number) {

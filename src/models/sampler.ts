@@ -81,11 +81,48 @@ class SamplerBlock {
   }
 }
 
+/** What turns the features at a region's points into one vector for the language model. */
+export interface RegionPooling {
+  /** One vector a region [regions, outputs], from features at its initial points [regions · points, width]. */
+  apply(features: tf.Tensor2D, regions: number, geometry: readonly BlockGeometry[]): tf.Tensor2D;
+}
+
+/** The pooling that a configuration asks for. `width` of the maps, `outputs` of the language model. */
+export function regionPooling(
+  scope: Scope,
+  config: SamplerConfig,
+  width: number,
+  outputs: number,
+): RegionPooling {
+  return config.kind === 'average'
+    ? new RegionAverage(scope, width, outputs)
+    : new RegionSampler(scope, config, width, outputs);
+}
+
+/**
+ * What Ferret compares its sampler with (arXiv 2310.07704, its ablation; `region_fea_adapter` in the code): the mean of the
+ * features at a region's points, projected. Where the points lie is lost.
+ */
+export class RegionAverage implements RegionPooling {
+  readonly #adapter: Linear;
+
+  constructor(scope: Scope, width: number, outputs: number) {
+    this.#adapter = new Linear(scope.at('region_fea_adapter'), width, outputs, torchDefaults(width));
+  }
+
+  apply(features: tf.Tensor2D, regions: number): tf.Tensor2D {
+    return tf.tidy(() => {
+      const [rows, width] = features.shape;
+      return this.#adapter.apply(meanPool(tf.reshape(features, [regions, rows / regions, width])));
+    });
+  }
+}
+
 /**
  * Ferret's spatial-aware visual sampler (arXiv 2310.07704 §3.2; names of its `GeoRegionSampler`): points of a region with
  * their features, pooled block by block into one vector for the language model.
  */
-export class RegionSampler {
+export class RegionSampler implements RegionPooling {
   readonly blocks: readonly SamplerBlock[];
   readonly #flatten: Linear;
   readonly #output: Linear;
@@ -120,7 +157,6 @@ export class RegionSampler {
     return this.#flatten.apply(tf.reshape(anchors, [regions, (rows / regions) * width]));
   }
 
-  /** One vector a region [regions, outputs], from features at its initial points [regions · points, width]. */
   apply(features: tf.Tensor2D, regions: number, geometry: readonly BlockGeometry[]): tf.Tensor2D {
     const stages = this.stages(features, geometry);
     return this.project(this.flat(stages[stages.length - 1] ?? features, regions));

@@ -30,6 +30,9 @@ export interface ConversationTensors {
   readonly globalPixels: tf.Tensor4D | null;
   readonly localPixels: tf.Tensor4D | null;
   readonly localCentres: tf.Tensor2D | null;
+  /** What frozen encoders have made of the views, in the place of pixels [views · patches, width]; null where they are to run. */
+  readonly globalFeatures: tf.Tensor2D | null;
+  readonly localFeatures: tf.Tensor2D | null;
   readonly regions: RegionTensors | null;
   readonly targets: {
     readonly rows: tf.Tensor1D;
@@ -112,8 +115,8 @@ function conversationTensors(batch: ConversationBatch): ConversationTensors {
     tokens: flatInts(batch.tokens),
     source: flatInts(batch.source),
     sourceInverse: flatInts(batch.sourceInverse),
-    globalPixels: pixels(batch.globalPixels),
-    localPixels: pixels(batch.localPixels),
+    ...views('global', batch.globalPixels, batch),
+    ...views('local', batch.localPixels, batch),
     localCentres: batch.localCentres.data.length === 0 ? null : pairsOf(batch.localCentres),
     regions: batch.regions.count === 0 ? null : regionTensors(batch.regions),
     targets:
@@ -266,6 +269,18 @@ function tileMean(images: Int32Array, size: number): tf.Tensor2D {
     });
   }
   return tf.tensor2d(weights, [size, images.length]);
+}
+
+/** Features where the batch has them, else pixels. */
+function views<E extends 'global' | 'local'>(of: E, seen: Floats, { features }: ConversationBatch) {
+  const table = features?.[of] ?? null;
+  if (table !== null && table.missing.length > 0) {
+    throw new Error(`${table.missing.length} images of a batch have no ${of} features yet`);
+  }
+  return {
+    [`${of}Pixels`]: table ? null : pixels(seen),
+    [`${of}Features`]: table && matrix(table.rows),
+  } as Record<`${E}Pixels`, tf.Tensor4D | null> & Record<`${E}Features`, tf.Tensor2D | null>;
 }
 
 function pixels(p: Floats): tf.Tensor4D | null {

@@ -13,25 +13,38 @@ export interface Scale {
 /** A ratio of values from which powers of ten tell more than distances. */
 const LOG_RATIO = 50;
 
+/** Where doubles run out of room for a step between ticks: smaller magnitudes count as 0, larger ones as this. */
+const [SMALLEST, LARGEST] = [1e-300, 1e300];
+
+/** Values closer together than this, relative to their magnitude, are one: between them no ticks of few digits lie. */
+const RESOLUTION = 1e-9;
+
 /**
  * An axis around all values, of about `count` round ticks. Linear, unless `log` allows powers of ten and values are positive
- * and differ by more than a factor of fifty.
+ * and differ by more than a factor of fifty. Holds whatever is finite, down to the smallest double and up to the largest.
  */
 export function scaleOf(values: readonly number[], count: number, options: { log?: boolean } = {}): Scale {
   let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const value of values) {
-    min = Math.min(min, value);
-    max = Math.max(max, value);
+    min = Math.min(min, bounded(value));
+    max = Math.max(max, bounded(value));
   }
   if (min > max) [min, max] = [0, 1];
   if (options.log && min > 0 && max / min > LOG_RATIO) return logScale(min, max);
-  if (min === max) [min, max] = min === 0 ? [0, 1] : [Math.min(0, 2 * min), Math.max(0, 2 * max)];
+  const magnitude = Math.max(-min, max);
+  if (magnitude === 0) [min, max] = [0, 1];
+  else if (max - min <= RESOLUTION * magnitude) [min, max] = [Math.min(0, 2 * min), Math.max(0, 2 * max)];
   const step = roundStep((max - min) / count);
   // A range that begins near 0 begins at 0.
   const low = min > 0 && min < 0.3 * max ? 0 : Math.floor(min / step + 1e-9) * step;
   const high = Math.ceil(max / step - 1e-9) * step;
   const ticks = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, i) => tidy(low + i * step));
-  return { log: false, low, high, ticks, place: value => (value - low) / (high - low) };
+  return { log: false, low, high, ticks, place: value => (bounded(value) - low) / (high - low) };
+}
+
+function bounded(value: number): number {
+  if (Math.abs(value) < SMALLEST) return 0;
+  return Math.min(LARGEST, Math.max(-LARGEST, value));
 }
 
 function logScale(min: number, max: number): Scale {
@@ -44,7 +57,7 @@ function logScale(min: number, max: number): Scale {
     low,
     high,
     ticks: powers.map(power => 10 ** power),
-    place: value => (Math.log10(value) - first) / (last - first),
+    place: value => (Math.log10(bounded(value)) - first) / (last - first),
   };
 }
 

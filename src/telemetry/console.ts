@@ -141,8 +141,15 @@ function stepLine(event: StepEvent, steps: number): string {
     `${thousands(event.speed.tokens)} tokens/s`,
     event.speed.mfu === null ? '' : `mfu ${percent(event.speed.mfu)}`,
     wait,
+    cached(event),
     timeLeft(event),
   ]);
+}
+
+/** Share of the features of frozen encoders that were known; empty where none are kept. */
+function cached({ features }: StepEvent): string {
+  const images = features ? features.read + features.encoded : 0;
+  return features && images > 0 ? `cached ${percent(features.read / images)}` : '';
 }
 
 /** The most wanted first: a narrow terminal cuts the rest off. */

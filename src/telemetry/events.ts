@@ -103,6 +103,8 @@ export type RunEvent =
       readonly speed: StepSpeed;
       readonly tensors: number;
       readonly rssBytes: number;
+      /** Images since the step line before whose features were read from the cache, and that were encoded; absent without one. */
+      readonly features?: { readonly read: number; readonly encoded: number };
       /** Steps of the stage so far in which nothing was updated; absent while there are none. */
       readonly skipped?: number;
     }

@@ -59,6 +59,7 @@ const step = z.object({
   mixture: z.record(z.string(), count).optional(),
   padding: z.number().optional(),
   queued: count.optional(),
+  features: z.object({ read: count, encoded: count }).optional(),
   seconds: split,
   speed: z.object({
     steps: count,

@@ -44,6 +44,9 @@ export function stepScalars(event: StepEvent): Record<string, number> {
     ...(speed.mfu === null ? {} : { 'throughput/mfu': speed.mfu }),
     ...(speed.left === null ? {} : { 'progress/seconds_left': speed.left }),
     ...prefixed('data/served', event.mixture ?? {}),
+    ...(event.features
+      ? { 'features/read': event.features.read, 'features/encoded': event.features.encoded }
+      : {}),
     ...(event.padding === undefined ? {} : { 'data/padding': event.padding }),
     ...(event.queued === undefined ? {} : { 'data/queued': event.queued }),
     'memory/rss_bytes': event.rssBytes,

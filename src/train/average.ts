@@ -1,5 +1,6 @@
 import { CompiledFunctions } from '../engine/compile.ts';
 import * as tf from '../engine/tf.ts';
+import { ownValues } from '../engine/values.ts';
 import type { Parameter } from '../nn/parameter.ts';
 import type { NamedArray, NamedArraySource } from './checkpoint.ts';
 import type { EmaConfig } from './recipe.ts';
@@ -55,7 +56,7 @@ export class WeightAverage {
     return new Map(
       this.#parameters.map((p, i) => [
         p.name,
-        { shape: p.shape, data: () => (this.#averages[i] as tf.Tensor).data() as Promise<Float32Array> },
+        { shape: p.shape, data: () => ownValues(this.#averages[i] as tf.Tensor) },
       ]),
     );
   }

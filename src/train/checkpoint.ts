@@ -12,6 +12,7 @@ import {
   writeDirectoryAtomic,
   writeStream,
 } from '../atomic.ts';
+import type { CompileMode } from '../engine/mode.ts';
 import { GroundError } from '../errors.ts';
 import { linkOrCopy } from '../link.ts';
 import type { ModelConfig } from '../models/config.ts';
@@ -44,6 +45,7 @@ export interface NamedArray {
 
 /**
  * As `NamedArray`; `data` may be fetched only when it is written, so that the engine's copy need not be doubled at once.
+ * What is fetched belongs to whoever fetched it: nobody writes there any more.
  * Values of another floating-point dtype than F32 are raw little-endian bytes; they are widened when they are read.
  */
 export interface NamedArraySource {
@@ -65,6 +67,8 @@ export interface CheckpointState {
   readonly tokens: number;
   /** Optimizer updates done, AdamW's t; fewer than `step` when updates were skipped. */
   readonly updates: number;
+  /** How its steps ran; absent in checkpoints from before there was a choice. */
+  readonly compile?: CompileMode;
   readonly seeds: Readonly<Record<string, number>>;
   /** Where the loader goes on; only the loader knows what it means. */
   readonly loader: Json;
@@ -147,8 +151,9 @@ export interface SavedCheckpoint {
 }
 
 /**
- * Writes `stageDir/checkpoint-<step>`, replacing one of the same step. It is checked before it is published. Throws
- * GroundError('io') when the disk is full or not writable, leaving nothing behind.
+ * Writes `stageDir/checkpoint-<step>`, replacing one of the same step; it is published once the disk has all of it.
+ * It is not read again here: a file just written is read from memory, which says nothing of the disk. Loading compares
+ * every byte with the checksums. Throws GroundError('io') when the disk is full or not writable, leaving nothing behind.
  */
 export function saveCheckpoint(stageDir: string, content: CheckpointContent): Promise<SavedCheckpoint> {
   return writeCheckpoint(join(stageDir, checkpointName(content.state.step)), content);
@@ -170,11 +175,11 @@ export async function writeCheckpoint(path: string, content: CheckpointContent):
   return { path, bytes, seconds: (performance.now() - started) / 1000 };
 }
 
-/** Writes everything, each file read back, and returns what was written, which is all but the linked file. */
+/** Writes everything and returns what was written, which is all but the linked file. */
 async function writeFiles(folder: string, content: CheckpointContent): Promise<Map<string, Written>> {
   const written = new Map<string, Written>();
   const add = async (name: string, fill: (sink: Sink) => Promise<void>): Promise<void> => {
-    written.set(name, await writeStream(join(folder, name), fill, { readBack: true }));
+    written.set(name, await writeStream(join(folder, name), fill));
   };
   const addText = (name: string, text: string): Promise<void> =>
     add(name, sink => sink(new TextEncoder().encode(text)));

@@ -3,6 +3,7 @@
  * checkpoint has a second name of that file (a hard link), so that each is complete by itself, wherever it is copied, and
  * deleting one takes nothing from another.
  */
+import { statSync } from 'node:fs';
 import { readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ioError, temporaryName, writeStreamAtomic } from '../atomic.ts';
@@ -37,8 +38,13 @@ export async function adoptFrozen(stageDir: string, frozen: FrozenFile): Promise
 
 /** Whether the file is still there and nobody has touched its content; reads none of it. */
 export async function isUnchanged({ path, written, mtimeMs }: FrozenFile): Promise<boolean> {
-  const now = await stat(path).catch(() => undefined);
-  return now?.isFile() === true && now.size === written.bytes && now.mtimeMs === mtimeMs;
+  try {
+    // Not by the threads that may be busy with images: training stands still meanwhile.
+    const now = statSync(path);
+    return now.isFile() && now.size === written.bytes && now.mtimeMs === mtimeMs;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -109,7 +109,7 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
     for (const message of start.warnings) listener.on({ type: 'note', message });
     listener.on(startEvent(options, plan.modules, start, progress.step, session.peakFlops));
     const table = freezeTable(plan, stage);
-    for (const message of freezeNotes(table)) listener.on({ type: 'note', message });
+    for (const message of [...freezeNotes(table), ...session.notes]) listener.on({ type: 'note', message });
     await writeFileAtomic(join(stageDir, PARAMETERS), `${JSON.stringify(table, null, 2)}\n`);
     let scores: StageResult['scores'] | undefined;
     if (owesScores(start, options)) {
@@ -210,8 +210,9 @@ async function stopIfAsked(session: Session): Promise<void> {
 
 /** Saves and throws where the process has grown too large or tensors grow in number. */
 async function stopIfTooLarge(session: Session): Promise<void> {
-  const { guards, progress, trainStep } = session;
-  const problem = guards.memory.check(progress.step, trainStep.recordings);
+  const { guards, progress, trainStep, features } = session;
+  const recordings = trainStep.recordings + (features?.recordings ?? 0);
+  const problem = guards.memory.check(progress.step, recordings);
   if (!problem) return;
   await completeSave(session);
   throw problem;

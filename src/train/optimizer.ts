@@ -1,5 +1,6 @@
 import { nativeOp } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
+import type { Parameter } from '../nn/parameter.ts';
 import type { ParameterBank } from './freeze.ts';
 import type { OptimizerConfig } from './recipe.ts';
 
@@ -148,5 +149,24 @@ export function adamwInPlace(
       1,
     );
     return norm as tf.Scalar;
+  });
+}
+
+/**
+ * The gradients, not finite where `loss` is not, so that an update in place, which writes nothing then, can be part of the
+ * function that computes both. One of the smallest stands for all of them: a select copies every bit of it. A parameter that
+ * the loss does not reach has a gradient of zeros, which is what null means.
+ */
+export function guarded(
+  trained: readonly Parameter[],
+  gradients: readonly (tf.Tensor | null)[],
+  loss: tf.Scalar,
+): (tf.Tensor | null)[] {
+  const sizes = trained.map(p => p.size);
+  const guard = sizes.indexOf(Math.min(...sizes));
+  return gradients.map((gradient, i) => {
+    if (i !== guard) return gradient;
+    const shape = [...(trained[i]?.shape ?? [])];
+    return tf.where(tf.isFinite(loss), gradient ?? tf.fill(shape, 0), tf.fill(shape, Number.NaN));
   });
 }

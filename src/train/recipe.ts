@@ -1,4 +1,5 @@
 import type { TaskName } from '../data/tasks/names.ts';
+import type { CompileSetting } from '../engine/mode.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { SpikeConfig } from './watchdog.ts';
 
@@ -81,6 +82,14 @@ export interface EmaConfig {
   readonly warmup?: boolean;
 }
 
+/** Features of frozen encoders on disk, shared by all runs that name one folder. */
+export interface FeatureCacheConfig {
+  /** `.features` in the folder of runs where absent. */
+  readonly dir?: string;
+  /** Gigabytes (10^9 bytes) of the whole folder; where absent 4, and only where all features of the stage fit. */
+  readonly max_gb?: number;
+}
+
 /** One stage of the curriculum, every default filled in. */
 export interface StageRecipe {
   readonly stage: number;
@@ -95,6 +104,8 @@ export interface StageRecipe {
   readonly from_adapters?: 'merge' | 'keep';
   /** Groups that start this stage as a copy of another: {to: projector.local, from: projector.global}. */
   readonly copy: readonly { readonly from: string; readonly to: string }[];
+  /** Groups that start this stage at random, whatever the checkpoint has under their names; none where absent. */
+  readonly reset?: readonly string[];
   /** Peak learning rate; or one for each entry of `train`. */
   readonly lr: number | Readonly<Record<string, number>>;
   /** For each of these modules, what the rate is multiplied by from one block to the one below. */
@@ -125,6 +136,12 @@ export interface StageRecipe {
   readonly bad_sample_limit?: number;
   readonly steps: number;
   readonly seed: number;
+  readonly engine?: {
+    /** How training steps run; `auto` where absent. */
+    readonly compile?: CompileSetting;
+  };
+  /** Where features of frozen encoders are kept, and how much room they may take; `{}` where absent. */
+  readonly feature_cache?: 'off' | FeatureCacheConfig;
   /** What a loss or gradient that is not finite does; `stop` where absent. */
   readonly on_nonfinite?: 'stop' | 'skip';
   /** Such steps that may be skipped before the run ends; 5 where absent. */

@@ -65,11 +65,7 @@ export class Saving {
     reach('snapshot');
     try {
       const content = await take();
-      const ended = performance.now();
-      this.#running = this.#write(step, content, {
-        waitSeconds: (waited - began) / 1000,
-        pauseSeconds: (ended - waited) / 1000,
-      });
+      this.#running = this.#write(step, content, { began, waited });
     } catch (thrown) {
       this.#fail(step, thrown);
       this.#throwMistakes();
@@ -102,14 +98,18 @@ export class Saving {
   async #write(
     step: number,
     content: CheckpointContent,
-    times: { readonly waitSeconds: number; readonly pauseSeconds: number },
+    { began, waited }: { readonly began: number; readonly waited: number },
   ): Promise<void> {
     const { stageDir, writer, listener } = this.#options;
     try {
-      const { path, bytes, seconds } = await writer.write(stageDir, content);
+      const writing = writer.write(stageDir, content);
+      // Handing it over is part of it; from here on training goes on.
+      const pauseSeconds = (performance.now() - waited) / 1000;
+      const waitSeconds = (waited - began) / 1000;
+      const { path, bytes, seconds } = await writing;
       this.#failure = undefined;
       this.#last = path;
-      listener.on({ type: 'checkpoint', step, path, seconds, bytes, ...times });
+      listener.on({ type: 'checkpoint', step, path, seconds, bytes, pauseSeconds, waitSeconds });
       await this.#prune(path);
     } catch (thrown) {
       this.#fail(step, thrown);

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { type Loader, type LoaderPosition, openLoader } from '../data/loader.ts';
 import { tokenizerCompanions } from '../data/tokenizer-files.ts';
+import { compileMode } from '../engine/mode.ts';
 import type { Ferret } from '../models/ferret.ts';
 import type { ModuleSummary, RunEvent, RunListener } from '../telemetry/events.ts';
 import { chooseAdapters } from './adapters.ts';
@@ -17,6 +18,7 @@ import {
   trySaving,
 } from './checkpoint.ts';
 import { StageClock } from './clock.ts';
+import { type FeatureCache, openFeatureCache } from './feature-cache.ts';
 import { bestScore } from './find.ts';
 import { planTraining, type TrainingPlan, trainedBy, unreadBy } from './freeze.ts';
 import { adoptFrozen, isUnchanged, writeFrozen } from './frozen.ts';
@@ -64,6 +66,10 @@ export interface Session {
   readonly guards: Guards;
   /** Of what does not train, as the session began. */
   readonly fingerprints: Fingerprints;
+  /** Null where no features of frozen encoders are kept. */
+  readonly features: FeatureCache | null;
+  /** What there is to say before the first step. */
+  readonly notes: readonly string[];
   readonly clock: StageClock;
   readonly pace: Pace;
   /** Undefined unless steps are to be profiled. */
@@ -126,7 +132,8 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
   const metric = metricOf(stage);
   const best = metric ? await bestScore(stageDir, metric) : null;
   const fingerprints = await fingerprintsOf(plan.frozen);
-  const loader = await openAt(progress.loader, options);
+  const { cache: features, notes } = await openFeatureCache(options, model, plan);
+  const loader = await openAt(progress.loader, options, features);
   const trainStep = new TrainStep(model, plan, stage);
   if (start.kind !== 'fresh') restoreStep(trainStep, plan, start.checkpoint);
   const guards = new Guards(stage, stageDir, trainedBy(plan), () => largestTensors(model, plan, trainStep));
@@ -154,6 +161,8 @@ export async function openSession(prepared: Prepared, start: Start, options: Sta
     saving,
     guards,
     fingerprints,
+    features,
+    notes,
     inputs,
     tokenizer,
     best,
@@ -168,12 +177,22 @@ export async function reopen(session: Session, start: Start): Promise<void> {
   else restoreStep(trainStep, plan, start.checkpoint);
   Object.assign(progress, progressOf(start));
   await session.loader.close();
-  session.loader = await openAt(progress.loader, options);
+  session.loader = await openAt(progress.loader, options, session.features);
 }
 
-function openAt(position: LoaderPosition | undefined, { recipe, workers }: StageOptions): Promise<Loader> {
+function openAt(
+  position: LoaderPosition | undefined,
+  { recipe, workers }: StageOptions,
+  features: FeatureCache | null,
+): Promise<Loader> {
   const { model, stage } = recipe;
-  return openLoader({ model, stage, workers, ...(position ? { position } : {}) });
+  return openLoader({
+    model,
+    stage,
+    workers,
+    ...(position ? { position } : {}),
+    ...(features ? { features: features.sets } : {}),
+  });
 }
 
 function restoreStep(
@@ -209,11 +228,12 @@ function timed(listener: RunListener, clock: StageClock): RunListener {
 
 /** Ends everything, a save that is being written first. */
 export async function closeSession(session: Session): Promise<void> {
-  const { saving, loader, trainStep, listener, guards } = session;
+  const { saving, loader, trainStep, listener, guards, features } = session;
   guards.memory.close();
   await saving.close();
   await loader.close();
   trainStep.dispose();
+  features?.dispose();
   await listener.close();
 }
 
@@ -256,6 +276,7 @@ export async function takeContent(
       samples: progress.samples,
       tokens: progress.tokens,
       updates: trainStep.updates,
+      compile: trainStep.mode,
       // Every random stream is named by this seed, a purpose and an id: there is no other state of chance.
       seeds: { stage: recipe.stage.seed },
       loader: (progress.loader ?? null) as Json,
@@ -337,6 +358,7 @@ export function startEvent(
       steps: stage.steps,
       seed: stage.seed,
       views: stage.views,
+      compile: compileMode(stage.engine?.compile),
     },
     peakFlops,
   };

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { compileMode } from '../engine/mode.ts';
 import { GroundError } from '../errors.ts';
 import type { Ferret } from '../models/ferret.ts';
 import type { ParameterTree } from '../nn/parameter.ts';
@@ -17,6 +18,7 @@ import {
   loadWeights,
   randomWeights,
   readWeights,
+  resetGroup,
   takeWeights,
   type WeightSource,
 } from './weights.ts';
@@ -69,7 +71,9 @@ export async function decideStart(
   if (!found) return { kind: 'fresh', warnings };
   const { value: checkpoint } = found;
   await requireSameRecipe(stageDir, checkpoint, recipe, codec, options);
-  return { kind: checkpoint.state.step >= recipe.stage.steps ? 'finished' : 'resume', checkpoint, warnings };
+  const kind = checkpoint.state.step >= recipe.stage.steps ? 'finished' : 'resume';
+  const notes = kind === 'resume' ? modeNotes(checkpoint, recipe) : [];
+  return { kind, checkpoint, warnings: [...warnings, ...notes] };
 }
 
 /**
@@ -89,9 +93,10 @@ export async function requireSameRecipe(
   const differences = [
     ...codec
       .diff(before, recipe)
-      .filter(d => d.matters && !isDatasetPath(d.key, checkpoint.state.inputs))
+      .filter(d => d.matters && !isDatasetPath(d.key, checkpoint.state.inputs) && !isCompileSetting(d.key))
       .filter(d => !(d.key === 'steps' && options.resume && steps > step))
       .map(d => `${d.key}: ${JSON.stringify(d.before)} became ${JSON.stringify(d.after)}`),
+    ...changedMode(checkpoint, before, recipe),
     ...(await changedInputs(checkpoint.state.inputs, recipe)),
   ];
   if (differences.length > 0) {
@@ -108,6 +113,28 @@ export async function requireSameRecipe(
 /** Where a dataset lies is of no interest once its content is known to be the same. */
 function isDatasetPath(key: string, inputs: Inputs | undefined): boolean {
   return inputs !== undefined && /^data\.\d+\.dataset$/.test(key);
+}
+
+/** What was asked for is of no interest, but what it came to. */
+function isCompileSetting(key: string): boolean {
+  return key === 'engine' || key === 'engine.compile';
+}
+
+/** Steps that run another way than before, because the recipe asks for it. Another engine is no other recipe. */
+function changedMode({ state }: LoadedCheckpoint, before: Recipe, { stage }: Recipe): string[] {
+  const [was, asked] = [before.stage.engine?.compile ?? 'auto', stage.engine?.compile ?? 'auto'];
+  const now = compileMode(asked);
+  const ran = state.compile ?? compileMode(was);
+  return was === asked || ran === now ? [] : [`engine.compile: ${ran} became ${now}`];
+}
+
+/** Says so where a stage goes on in another mode since it goes on on another engine. */
+function modeNotes({ state }: LoadedCheckpoint, { stage }: Recipe): string[] {
+  const now = compileMode(stage.engine?.compile);
+  if ((state.compile ?? now) === now) return [];
+  return [
+    `WARNING: the steps before this ran with engine.compile ${state.compile}, and run with ${now} on this engine: results are no longer the same to the last bit`,
+  ];
 }
 
 /** What is read besides the recipe and has other content than the run began with. */
@@ -146,7 +173,7 @@ export async function prepareWeights(
 
 /**
  * The weights that a stage begins with: those of the checkpoint that it starts from (their running average, where it has
- * one), or random ones, and copies between groups. The same each time they are asked for.
+ * one), or random ones; groups that start anew, and copies between groups. The same each time they are asked for.
  */
 export async function initialWeights(
   tree: ParameterTree,
@@ -160,6 +187,7 @@ export async function initialWeights(
   for (const [name, source] of random) {
     if (adaptedLayer(name) !== undefined && !weights.has(name)) weights.set(name, source);
   }
+  for (const group of recipe.stage.reset ?? []) weights = resetGroup(weights, random, group);
   for (const { from, to } of recipe.stage.copy) weights = copyGroup(tree, weights, from, to);
   return weights;
 }

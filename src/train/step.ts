@@ -1,17 +1,16 @@
-import { CompiledFunctions } from '../engine/compile.ts';
+import { CompiledFunctions, type RecordingListener } from '../engine/compile.ts';
+import { type CompileMode, compileMode } from '../engine/mode.ts';
 import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import type { Batch } from '../models/batch.ts';
 import type { Ferret } from '../models/ferret.ts';
-import { type BatchTensors, disposeTensors, listTensors, toTensors } from '../models/tensors.ts';
 import type { Parameter } from '../nn/parameter.ts';
-import type { TrainingMode } from '../nn/training.ts';
-import { hashSeed } from '../random.ts';
 import { WeightAverage } from './average.ts';
 import type { ParameterBank, TrainingPlan } from './freeze.ts';
 import { type LargeTensor, largestOf, largestOutputs } from './largest.ts';
 import { NonFiniteStep, reportNonFinite } from './nonfinite.ts';
-import { adamw, adamwInPlace, type BankState, initialState, updateVector } from './optimizer.ts';
+import { adamw, adamwInPlace, type BankState, guarded, initialState, updateVector } from './optimizer.ts';
+import { type Pass, Passes } from './passes.ts';
 import { graphCost } from './plan/cost.ts';
 import type { StageRecipe } from './recipe.ts';
 import { scheduleFactor } from './schedule.ts';
@@ -34,7 +33,7 @@ export interface StepResult {
 
 /** Gets to see parts of a step as they happen. */
 export interface StepHooks {
-  /** Runs `work`, which is one of a step's two phases. */
+  /** Runs `work`, which is one of a step's two phases; an update that is part of the same function counts with the first. */
   readonly time?: <T>(phase: 'forwardBackward' | 'update', work: () => T) => T;
   /** Sees the gradients of a step before they are used, in the plan's order; must not keep or dispose them. */
   readonly gradients?: (parameters: readonly Parameter[], gradients: Gradients) => unknown;
@@ -43,10 +42,19 @@ export interface StepHooks {
 /** Gradient of each trained parameter, in the plan's order; null where the loss does not reach it. */
 export type Gradients = readonly (tf.Tensor | null)[];
 
+/** What a micro-batch has come to. */
+interface Part {
+  readonly loss: number;
+  readonly gradients: Gradients;
+  /** Where the update has been made with it: the norm of its gradients, which are not handed out then. */
+  readonly gradNorm?: number;
+}
+
 /**
  * The training step: forward, backward, clipping and AdamW over the parameters that the plan trains. It is a pure
- * function of (parameters, moments, batch, step), made of two functions over tensors, gradients (once a micro-batch)
- * and update, each recorded on its first run. Owns AdamW's moments; `dispose` frees them.
+ * function of (parameters, moments, batch, step). With one micro-batch, and nobody who wants to see gradients, it is one
+ * function over tensors; else it is two, gradients (once a micro-batch) and update, with the same results to the last bit.
+ * Functions are recorded on their first run. Owns AdamW's moments; `dispose` frees them.
  */
 export class TrainStep {
   readonly #model: Ferret;
@@ -54,33 +62,36 @@ export class TrainStep {
   readonly #stage: StageRecipe;
   readonly #trained: readonly Parameter[];
   readonly #flopsOf = new Map<string, number>();
-  readonly #functions = new CompiledFunctions(undefined, {
-    recorded: graph => {
-      this.#flopsOf.set(graph.name, graphCost(graph).flops);
-      this.#largest = largestOf([...this.#largest, ...largestOutputs(graph)]);
-    },
-    ran: name => {
-      this.#flops = (this.#flops ?? 0) + (this.#flopsOf.get(name) ?? 0);
-    },
-  });
+  readonly #mode: CompileMode;
+  readonly #functions: CompiledFunctions;
   /** Of all functions that were recorded. */
   #largest: readonly LargeTensor[] = [];
   /** Of the functions that have run since the step began. */
   #flops: number | null = null;
-  readonly #encodersTrain: boolean;
-  readonly #headTrains: boolean;
+  readonly #passes: Passes;
   readonly #average: WeightAverage | null;
   #moments: readonly BankState[];
   /** Updates done: AdamW's t. */
   #updates = 0;
 
+  /** Throws GroundError('engine') where the running engine has not the mode that the stage asks for. */
   constructor(model: Ferret, plan: TrainingPlan, stage: StageRecipe) {
     this.#model = model;
     this.#plan = plan;
     this.#stage = stage;
     this.#trained = plan.banks.flatMap(bank => bank.parameters);
-    this.#headTrains = this.#trained.includes(model.llm.headParameter);
-    this.#encodersTrain = this.#trained.some(p => p.name.startsWith('encoder.'));
+    this.#passes = new Passes(model, stage, this.#trained);
+    this.#mode = compileMode(stage.engine?.compile);
+    const listener: RecordingListener = {
+      recorded: graph => {
+        this.#flopsOf.set(graph.name, graphCost(graph).flops);
+        this.#largest = largestOf([...this.#largest, ...largestOutputs(graph)]);
+      },
+      ran: name => {
+        this.#flops = (this.#flops ?? 0) + (this.#flopsOf.get(name) ?? 0);
+      },
+    };
+    this.#functions = new CompiledFunctions(undefined, listener, this.#mode);
     this.#moments = initialState(plan.banks).map(keepState);
     this.#average = stage.ema ? new WeightAverage(this.#trained, stage.ema) : null;
   }
@@ -88,6 +99,11 @@ export class TrainStep {
   /** The running average of what trains; null where the recipe asks for none. */
   get average(): WeightAverage | null {
     return this.#average;
+  }
+
+  /** How its functions run. */
+  get mode(): CompileMode {
+    return this.#mode;
   }
 
   /** AdamW's moments, one entry a bank, owned by the step. */
@@ -130,38 +146,50 @@ export class TrainStep {
     const contrastive = batches.filter(b => b.kind === 'contrastive').length;
     const losses: Record<string, number> = {};
     const done: { batch: Batch; loss: number }[] = [];
-    let gradients: Gradients | undefined;
-    for (const [i, batch] of batches.entries()) {
-      const language = batch.kind === 'conversation';
-      const scale = 1 / Math.max(1, language ? tokens : contrastive);
-      const part = time('forwardBackward', () => this.#differentiate(batch, scale, `${step} ${i}`));
-      const name = language ? 'language' : 'contrastive';
-      losses[name] = (losses[name] ?? 0) + part.loss;
-      done.push({ batch, loss: part.loss });
-      gradients = gradients ? addGradients(gradients, part.gradients) : part.gradients;
-    }
-    const loss = Object.values(losses).reduce((a, b) => a + b, 0);
-    const reached = gradients ?? [];
-    const notFinite = (what: 'loss' | 'gradient'): NonFiniteStep => {
-      const { all } = this.#model.parameters;
-      const failed = { step, what, losses, batches: done, trained: this.#trained, gradients: reached, all };
-      return new NonFiniteStep(reportNonFinite(failed));
-    };
     const factor = scheduleFactor(this.#stage.schedule, step, this.#stage.steps);
     const lr = this.#plan.banks.map(bank => bank.peakLr * factor);
+    const scalars = tf.tensor1d(updateVector({ lr, updates: this.#updates }, this.#stage.optimizer));
+    const atOnce =
+      batches.length === 1 && hooks.gradients === undefined && this.#mode === 'graph' && hasNativeOps();
+    let gradients: Gradients = [];
     let gradNorm: number | undefined;
+    const notFinite = (what: 'loss' | 'gradient'): NonFiniteStep => {
+      const { all } = this.#model.parameters;
+      const failed = { step, what, losses, batches: done, trained: this.#trained, gradients, all };
+      return new NonFiniteStep(reportNonFinite(failed));
+    };
     try {
-      if (!Number.isFinite(loss)) throw notFinite('loss');
-      hooks.gradients?.(this.#trained, reached);
-      gradNorm = time('update', () => this.#update(reached, lr));
-      if (gradNorm === undefined) throw notFinite('gradient');
+      for (const [i, batch] of batches.entries()) {
+        const language = batch.kind === 'conversation';
+        const scale = 1 / Math.max(1, language ? tokens : contrastive);
+        const part = time('forwardBackward', () => {
+          const pass = this.#passes.open(batch, scale, `${step} ${i}`);
+          try {
+            return (atOnce ? this.#stepAtOnce(pass, scalars) : undefined) ?? this.#differentiate(pass);
+          } finally {
+            pass.dispose();
+          }
+        });
+        const name = language ? 'language' : 'contrastive';
+        losses[name] = (losses[name] ?? 0) + part.loss;
+        done.push({ batch, loss: part.loss });
+        gradients = i === 0 ? part.gradients : this.#addGradients(gradients, part.gradients);
+        gradNorm = part.gradNorm;
+      }
+      if (gradNorm === undefined) {
+        if (!Object.values(losses).every(Number.isFinite)) throw notFinite('loss');
+        hooks.gradients?.(this.#trained, gradients);
+        gradNorm = time('update', () => this.#update(gradients, scalars));
+        if (gradNorm === undefined) throw notFinite('gradient');
+      }
     } finally {
-      disposeGradients(reached);
+      disposeGradients(gradients);
+      scalars.dispose();
     }
     this.#updates++;
     if (this.#average) time('update', () => this.#average?.update(step));
     return {
-      loss,
+      loss: Object.values(losses).reduce((a, b) => a + b, 0),
       losses,
       gradNorm,
       lr: ratesByGroup(this.#plan.banks, lr),
@@ -177,68 +205,42 @@ export class TrainStep {
     this.#functions.dispose();
   }
 
-  /** The loss of one micro-batch times `scale`, and its gradients. `pass` names the dropout of this one. */
-  #differentiate(batch: Batch, scale: number, pass: string): { loss: number; gradients: Gradients } {
-    const tensors = toTensors(batch);
-    const factor = tf.scalar(scale);
-    const dropout = this.#dropoutSeed(pass);
-    const seeds = dropout === null ? [] : [dropout];
-    const inputs = [
-      ...this.#model.parameters.all.map(p => p.value),
-      ...listTensors(tensors),
-      factor,
-      ...seeds,
-    ];
-    const mode = this.#mode(dropout);
-    const [loss, ...parts] = this.#functions.call(`gradients ${batch.kind}`, inputs, () => {
-      // Encoders that do not train run here, before the gradient scope, so that nothing of them is kept for backward.
-      const frozen =
-        this.#encodersTrain || tensors.kind === 'contrastive' ? undefined : this.#model.visual(tensors);
-      const xs = this.#trained.map(p => p.value);
-      const { value, grads } = this.#model.parameters.train(mode, () =>
-        tf
-          .engine()
-          .gradients(() => tf.mul(this.#loss(tensors, frozen), factor) as tf.Scalar, xs, undefined, true),
-      );
+  /** The loss of one micro-batch and its gradients. */
+  #differentiate(pass: Pass): Part {
+    const [loss, ...parts] = this.#functions.call(gradientsKey(pass), pass.inputs, () => {
+      const { value, gradients } = pass.differentiate();
       // A recorded function yields the same tensors each time; an empty one stands for "not reached".
-      return [value, ...xs.map((_, i) => (grads[i] as tf.Tensor | undefined) ?? tf.zeros([0]))];
+      return [value, ...gradients.map(gradient => gradient ?? tf.zeros([0]))];
     });
-    const value = (loss as tf.Tensor).dataSync()[0] ?? Number.NaN;
-    tf.dispose([loss as tf.Tensor, factor, ...seeds]);
-    disposeTensors(tensors);
     const gradients = parts.map(g => {
       if (g.size > 0) return g;
       g.dispose();
       return null;
     });
-    return { loss: value, gradients };
+    return { loss: takeNumber(loss as tf.Tensor), gradients };
   }
 
-  /** What differs from evaluation while gradients are taken, the backward pass included. */
-  #mode(dropout: tf.Tensor1D | null): TrainingMode {
-    const modules = this.#stage.checkpoint_activations ?? [];
-    return { dropout, recompute: { modules, trained: new Set(this.#trained) } };
-  }
-
-  /** Two numbers [2] from the stage's seed and the name of a pass: an input of the step, for it differs each time. */
-  #dropoutSeed(pass: string): tf.Tensor1D | null {
-    const { seed, lora = [] } = this.#stage;
-    if (!lora.some(({ dropout = 0 }) => dropout > 0)) return null;
-    const words = ['a', 'b'].map(word => hashSeed(seed, 'lora dropout', pass, word) | 0);
-    return tf.tensor1d(words, 'int32');
-  }
-
-  #loss(tensors: BatchTensors, frozen: ReturnType<Ferret['visual']> | undefined): tf.Scalar {
-    if (tensors.kind === 'contrastive') return this.#model.contrastiveLoss(tensors);
-    const visual = frozen ?? this.#model.visual(tensors);
-    return this.#model.languageLoss(tensors, visual, { headTrains: this.#headTrains }).loss;
+  /**
+   * Forward, backward, norm, clipping and AdamW in place as one function. Undefined, and nothing is changed, where loss or
+   * norm is not finite, and where the gradients alone of such a batch have been recorded already: twice would be waste.
+   */
+  #stepAtOnce(pass: Pass, scalars: tf.Tensor1D): Part | undefined {
+    if (this.#functions.knows(gradientsKey(pass), pass.inputs)) return undefined;
+    const moments = this.#moments.flatMap(state => [state.m, state.v]);
+    const inputs = [...pass.inputs, ...moments, scalars];
+    const results = this.#functions.call(`step ${pass.kind}`, inputs, () => {
+      const { value, gradients } = pass.differentiate();
+      // Waits for loss and gradients, and so for all that reads a weight, before it writes one.
+      return [value, this.#adamwInPlace(guarded(this.#trained, gradients, value), scalars)];
+    });
+    const [loss = Number.NaN, gradNorm = Number.NaN] = results.map(takeNumber);
+    return Number.isFinite(loss) && Number.isFinite(gradNorm) ? { loss, gradNorm, gradients: [] } : undefined;
   }
 
   /** Applies the gradients; returns their norm, or undefined (and changes nothing) when it is not finite. */
-  #update(gradients: Gradients, lr: readonly number[]): number | undefined {
+  #update(gradients: Gradients, scalars: tf.Tensor1D): number | undefined {
     const { banks } = this.#plan;
-    const scalars = tf.tensor1d(updateVector({ lr, updates: this.#updates }, this.#stage.optimizer));
-    if (hasNativeOps()) return this.#updateInPlace(gradients, scalars);
+    if (hasNativeOps()) return finite(takeNumber(this.#adamwInPlace(gradients, scalars)));
     const reached = gradients.filter(g => g !== null);
     const inputs = [
       ...this.#trained.map(p => p.value),
@@ -253,9 +255,8 @@ export class TrainStep {
       const update = adamw(banks, this.#moments, perBank, scalars, this.#stage.optimizer);
       return [update.gradNorm, ...update.state.flatMap(s => [s.m, s.v]), ...update.values.flat()];
     });
-    const gradNorm = (norm as tf.Tensor).dataSync()[0] ?? Number.NaN;
-    tf.dispose([norm as tf.Tensor, scalars]);
-    if (!Number.isFinite(gradNorm)) {
+    const gradNorm = finite(takeNumber(norm as tf.Tensor));
+    if (gradNorm === undefined) {
       tf.dispose(updated);
       return undefined;
     }
@@ -270,11 +271,19 @@ export class TrainStep {
     return gradNorm;
   }
 
-  #updateInPlace(gradients: Gradients, scalars: tf.Tensor1D): number | undefined {
-    const norm = adamwInPlace(this.#plan.banks, this.#moments, gradients, scalars, this.#stage.optimizer);
-    const gradNorm = norm.dataSync()[0] ?? Number.NaN;
-    tf.dispose([norm, scalars]);
-    return Number.isFinite(gradNorm) ? gradNorm : undefined;
+  #adamwInPlace(gradients: Gradients, scalars: tf.Tensor1D): tf.Scalar {
+    return adamwInPlace(this.#plan.banks, this.#moments, gradients, scalars, this.#stage.optimizer);
+  }
+
+  /** a + b, disposing both. */
+  #addGradients(a: Gradients, b: Gradients): Gradients {
+    return a.map((x, i) => {
+      const y = b[i] ?? null;
+      if (!x || !y) return x ?? y;
+      const sum = tf.add(x, y);
+      tf.dispose([x, y]);
+      return sum;
+    });
   }
 
   #replaceMoments(moments: readonly BankState[]): void {
@@ -299,15 +308,19 @@ function supervisedTokens(batch: Batch): number {
   return batch.kind === 'conversation' ? batch.targetWeights.data.reduce((sum, w) => sum + w, 0) : 0;
 }
 
-/** a + b, disposing both. */
-function addGradients(a: Gradients, b: Gradients): Gradients {
-  return a.map((x, i) => {
-    const y = b[i] ?? null;
-    if (!x || !y) return x ?? y;
-    const sum = tf.add(x, y);
-    tf.dispose([x, y]);
-    return sum;
-  });
+function gradientsKey({ kind }: Pass): string {
+  return `gradients ${kind}`;
+}
+
+/** The number that a scalar holds, which is disposed. */
+function takeNumber(scalar: tf.Tensor): number {
+  const [value = Number.NaN] = scalar.dataSync();
+  scalar.dispose();
+  return value;
+}
+
+function finite(value: number): number | undefined {
+  return Number.isFinite(value) ? value : undefined;
 }
 
 function disposeGradients(gradients: Gradients): void {

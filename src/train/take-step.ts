@@ -69,19 +69,28 @@ function areHistogramsDue({ options, progress }: Session): boolean {
 }
 
 function compute(
-  { trainStep, progress, clock, profile, guards }: Session,
+  { trainStep, progress, clock, profile, guards, features, listener }: Session,
   { batches }: StepBatches,
   histograms: Histogram[] | undefined,
 ): StepResult {
+  const gradients: StepHooks['gradients'] = (parameters, gradients) => {
+    if (!guards.gradients.decided) guards.gradients.see(parameters, gradients);
+    if (!histograms) return;
+    clock.time('logging', () => histograms.push(...gradientHistograms(parameters, gradients)));
+  };
   const hooks: StepHooks = {
     time: (phase, work) => clock.time(phase, work),
-    gradients(parameters, gradients) {
-      if (!guards.gradients.decided) guards.gradients.see(parameters, gradients);
-      if (!histograms) return;
-      clock.time('logging', () => histograms.push(...gradientHistograms(parameters, gradients)));
-    },
+    // Only where they are wanted: a step that hands out its gradients cannot be one function.
+    ...((histograms || !guards.gradients.decided) && { gradients }),
   };
-  const run = () => trainStep.run(batches, progress.step, hooks);
+  const run = (): StepResult => {
+    if (!features) return trainStep.run(batches, progress.step, hooks);
+    const completed = clock.time('forwardBackward', () => features.complete(batches));
+    for (const message of completed.notes) listener.on({ type: 'note', message });
+    const result = trainStep.run(completed.batches, progress.step, hooks);
+    const { flops } = result;
+    return { ...result, flops: flops === null ? null : flops + completed.flops };
+  };
   return profile ? profile.run(run) : run();
 }
 
@@ -116,7 +125,7 @@ function tellUnreached({ options, progress, guards, listener }: Session, { serve
 }
 
 function log(
-  { options, plan, listener, progress, clock, pace, guards }: Session,
+  { options, plan, listener, progress, clock, pace, guards, features }: Session,
   { served, padding, queued }: StepBatches,
   result: StepResult,
   histograms: Histogram[] | undefined,
@@ -140,6 +149,7 @@ function log(
     mixture: Object.fromEntries(served.map(({ name, count: samples }) => [name, samples])),
     padding,
     queued,
+    ...(features && { features: features.take() }),
     seconds,
     speed: pace.take(progress.step, seconds),
     tensors: tensorCount(),

@@ -1,4 +1,5 @@
 import * as tf from '../engine/tf.ts';
+import { ownValues } from '../engine/values.ts';
 import { GroundError } from '../errors.ts';
 import { initialValues } from '../nn/init.ts';
 import type { Parameter, ParameterTree } from '../nn/parameter.ts';
@@ -6,6 +7,7 @@ import { adaptedLayer } from './adapters.ts';
 import type { NamedArray, NamedArraySource } from './checkpoint.ts';
 import type { ParameterBank } from './freeze.ts';
 import type { BankState } from './optimizer.ts';
+import { lies } from './patterns.ts';
 
 /**
  * Gives every parameter the values of the same name. Names and shapes must match exactly: throws GroundError('model')
@@ -53,6 +55,22 @@ export function readWeights(arrays: ReadonlyMap<string, NamedArray>): Map<string
   return new Map([...arrays].map(([name, { shape, data }]) => [name, { shape, data: () => data.slice() }]));
 }
 
+/**
+ * Weights with those below `group` replaced by random ones; what only the checkpoint has there is dropped. Throws
+ * GroundError('config') where the model has no such parameters.
+ */
+export function resetGroup(
+  weights: ReadonlyMap<string, WeightSource>,
+  random: ReadonlyMap<string, WeightSource>,
+  group: string,
+): Map<string, WeightSource> {
+  const anew = [...random].filter(([name]) => lies(name, group));
+  if (anew.length === 0) {
+    throw new GroundError('config', `reset: "${group}" matches no parameter of the model`);
+  }
+  return new Map([...[...weights].filter(([name]) => !lies(name, group)), ...anew]);
+}
+
 function requireSameModel(
   tree: ParameterTree,
   arrays: ReadonlyMap<string, { readonly shape: readonly number[] }>,
@@ -88,21 +106,21 @@ function describe(what: string, names: readonly string[]): string {
 
 /** Parameters by name, each read from the engine only when it is written. */
 export function weightSources(parameters: readonly Parameter[]): Map<string, NamedArraySource> {
-  return new Map(
-    parameters.map(p => [p.name, { shape: p.shape, data: () => p.value.data() as Promise<Float32Array> }]),
-  );
+  return new Map(parameters.map(p => [p.name, { shape: p.shape, data: () => ownValues(p.value) }]));
 }
 
-/** Values of its own for every tensor, so that training may go on while they are written. */
+/** Values of its own for every tensor, so that training may go on while they are written. Fetched ones are that already. */
 export async function snapshot(
   sources: ReadonlyMap<string, NamedArraySource>,
 ): Promise<Map<string, NamedArraySource>> {
   const copies = new Map<string, NamedArraySource>();
   for (const [name, { data, ...rest }] of sources) {
-    const values = typeof data === 'function' ? await data() : data;
-    // Copied: the engine hands out its own memory for a tensor that has not been computed with yet.
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
-    copies.set(name, { ...rest, data: bytes });
+    if (typeof data === 'function') {
+      copies.set(name, { ...rest, data: await data() });
+    } else {
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+      copies.set(name, { ...rest, data: bytes });
+    }
   }
   return copies;
 }
@@ -148,7 +166,10 @@ export function copyGroup(
   return copied;
 }
 
-/** AdamW's moments by parameter name, as a checkpoint keeps them; `moment` picks m or v. */
+/**
+ * AdamW's moments by parameter name, as a checkpoint keeps them; `moment` picks m or v. A bank is read from the engine as
+ * a whole, when the first of it is wanted; its moments share that memory.
+ */
 export function momentSources(
   banks: readonly ParameterBank[],
   states: readonly BankState[],
@@ -156,11 +177,17 @@ export function momentSources(
 ): Map<string, NamedArraySource> {
   const sources = new Map<string, NamedArraySource>();
   for (const [i, bank] of banks.entries()) {
-    const flat = states[i]?.[moment].dataSync<'float32'>() ?? new Float32Array();
+    const state = states[i];
+    let flat: Float32Array | undefined;
+    const values = (): Float32Array => {
+      flat ??= state ? ownValues(state[moment]) : new Float32Array();
+      return flat;
+    };
     let offset = 0;
-    for (const p of bank.parameters) {
-      sources.set(p.name, { shape: p.shape, data: flat.subarray(offset, offset + p.size) });
-      offset += p.size;
+    for (const { name, shape, size } of bank.parameters) {
+      const begin = offset;
+      sources.set(name, { shape, data: () => values().subarray(begin, begin + size) });
+      offset += size;
     }
   }
   return sources;

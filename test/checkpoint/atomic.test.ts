@@ -35,6 +35,25 @@ describe('a file written atomically', () => {
     expect(written).toEqual({ bytes: 12, crc32c: crc32c(await readFile(file)) });
   });
 
+  it('is the same in large and small pieces, and where the disk begins before the end', async () => {
+    const file = join(temporaryFolder(), 'f');
+    const all = Uint8Array.from({ length: 70 * 2 ** 20 }, (_, i) => i % 251);
+    const sizes = [3, 2 ** 20, 40 * 2 ** 20 + 1, 5, 2 ** 20 - 1, 7, 27 * 2 ** 20];
+    const written = await writeStreamAtomic(file, async sink => {
+      let at = 0;
+      for (const size of sizes) {
+        await sink(all.subarray(at, at + size));
+        at += size;
+      }
+    });
+    const expected = all.subarray(
+      0,
+      sizes.reduce((a, b) => a + b, 0),
+    );
+    expect((await readFile(file)).equals(expected)).toBe(true);
+    expect(written).toEqual({ bytes: expected.length, crc32c: crc32c(expected) });
+  });
+
   it('stays as it was when filling fails', async () => {
     const folder = temporaryFolder();
     await writeFileAtomic(join(folder, 'f'), 'old');

@@ -34,6 +34,10 @@ function roundTrip(recipe: Recipe): Recipe {
 
 test('the shipped recipes are found', () => {
   expect(shipped.map(({ recipe, stage }) => `${recipe}/${stage}`).sort()).toEqual([
+    'ablation/0',
+    'ablation/1',
+    'ablation/2',
+    'ablation/3',
     'ferret-v2-tiny/0',
     'ferret-v2-tiny/1',
     'ferret-v2-tiny/2',

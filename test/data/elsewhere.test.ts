@@ -157,5 +157,5 @@ print(json.dumps([rows(one) for one in sets]))`;
       for await (const record of reader) back.push(record);
       expect(back).toEqual(records);
     }
-  }, 60_000);
+  });
 });

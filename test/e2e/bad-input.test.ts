@@ -46,7 +46,7 @@ beforeAll(async () => {
   await writeBadDatasets();
   writeBadCheckpoints();
   await writeBadImages();
-}, 300_000);
+});
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

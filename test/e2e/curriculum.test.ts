@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Phase } from '../../src/fault.ts';
 import {
   ground,
   killWhen,
@@ -28,7 +29,7 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'ground-e2e-'));
   renderScenes(folder);
   succeed(folder, ...TRAIN, '--run', 'whole');
-}, 600_000);
+});
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -92,18 +93,22 @@ describe('the curriculum, end to end', () => {
       existsSync(stageDir(stage)) &&
       readdirSync(stageDir(stage)).some(name => name.startsWith(`checkpoint-00000${step}`));
     // One of each kind of moment: before the first checkpoint, between two, while one is written (the first of a stage, a
-    // later one, the last), and after the last one while the stage is not over.
-    const moments: readonly (readonly [moment: string, due: () => boolean])[] = [
+    // later one, the last), and after the last one while the stage is not over: when an older one is about to be deleted.
+    const moments: readonly (readonly [moment: string, due: () => boolean, phase?: Phase])[] = [
       ['stage 0, step 1', () => stepsOf(0) >= 1],
       ['stage 0, first checkpoint', () => saving(0, 2)],
       ['stage 0, step 5', () => stepsOf(0) >= 5],
       ['stage 1, last checkpoint', () => saving(1, 6)],
       ['stage 2, step 3', () => stepsOf(2) >= 3],
       ['stage 2, second checkpoint', () => saving(2, 4)],
-      ['stage 3, step 6', () => stepsOf(3) >= 6],
+      [
+        'stage 3, behind the last checkpoint',
+        () => existsSync(join(stageDir(3), 'checkpoint-000006')),
+        'prune',
+      ],
     ];
-    for (const [moment, due] of moments) {
-      expect(await killWhen(folder, args, due), moment).toBe(true);
+    for (const [moment, due, phase] of moments) {
+      expect(await killWhen(folder, args, due, phase), moment).toBe(true);
     }
     succeed(folder, ...args);
     for (const stage of [0, 1, 2, 3]) {
@@ -118,7 +123,7 @@ describe('the curriculum, end to end', () => {
         expect(same, `stage ${stage}: ${file}`).toBe(true);
       }
     }
-  }, 300_000);
+  });
 
   it('trains a finished stage further with --resume and more steps', () => {
     succeed(

@@ -12,7 +12,16 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MAIN, metricsOf, newestCheckpoint, QUICK, renderScenes, succeed } from './ground.ts';
+import {
+  goOn,
+  MAIN,
+  metricsOf,
+  newestCheckpoint,
+  QUICK,
+  renderScenes,
+  standingStill,
+  succeed,
+} from './ground.ts';
 
 const STEPS = 6;
 const TRAIN = ['train', '--stage', '1', ...QUICK, '--set', 'from=null', '--set', `steps=${STEPS}`];
@@ -94,12 +103,16 @@ describe('a volume that fills up while training', () => {
     async () => {
       mkdirSync(join(folder, 'checkpoints'), { recursive: true });
       symlinkSync(volume, join(folder, 'checkpoints/full'));
-      const child = spawn(process.execPath, [MAIN, ...TRAIN, '--run', 'full'], { cwd: folder });
+      // Before step 2, the first to be saved, it waits until the volume is full.
+      const child = spawn(process.execPath, [MAIN, ...TRAIN, '--run', 'full'], {
+        cwd: folder,
+        env: standingStill('step:2'),
+      });
       let stderr = '';
       child.stderr.on('data', chunk => {
         stderr += chunk;
       });
-      const ended = new Promise<number | null>(resolve => child.on('exit', resolve));
+      const ended = new Promise<number | null>(resolve => child.on('close', resolve));
       const ballast = join(volume, 'ballast');
       let filled = false;
       let over = false;
@@ -107,7 +120,8 @@ describe('a volume that fills up while training', () => {
         over = true;
       });
       while (!over) {
-        if (!filled && /continuing|step 1\//.test(stderr)) {
+        if (filled) goOn(child);
+        else if (/step 1\//.test(stderr)) {
           filled = true;
           // As much as there is room for.
           spawnSync('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=64k']);

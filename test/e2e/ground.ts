@@ -1,7 +1,8 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Phase } from '../../src/fault.ts';
 import { openWeights } from '../../src/train/stored-weights.ts';
 
 /** The built command. */
@@ -32,23 +33,44 @@ export function succeed(folder: string, ...args: string[]): Outcome {
   return outcome;
 }
 
-/** Starts the built command and kills it without warning as soon as `due` says so; false when it ended before. */
+/**
+ * Starts the built command and kills it without warning as soon as `due` says so; false when it ended before. The command
+ * stands still at each phase of this kind (src/fault.ts) until it has been looked at, so that it cannot run away meanwhile.
+ */
 export async function killWhen(
   folder: string,
   args: readonly string[],
   due: () => boolean,
+  phase: Phase = 'step',
 ): Promise<boolean> {
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, stdio: 'ignore' });
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: folder,
+    stdio: 'ignore',
+    env: standingStill(`${phase}:*`),
+  });
   const ended = new Promise<void>(resolve => child.on('exit', () => resolve()));
   let over = false;
   void ended.then(() => {
     over = true;
   });
-  while (!over && !due()) await new Promise(resolve => setTimeout(resolve, 5));
+  while (!over && !due()) {
+    goOn(child);
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
   const killed = !over;
   child.kill('SIGKILL');
   await ended;
   return killed;
+}
+
+/** An environment in which the command stops at a phase (src/fault.ts) until it is told to go on. */
+export function standingStill(at: string): NodeJS.ProcessEnv {
+  return process.platform === 'win32' ? process.env : { ...process.env, GROUND_FAULT: `${at}:SIGSTOP` };
+}
+
+/** Lets a command go on that stands still; nothing happens to one that does not. */
+export function goOn(child: ChildProcess): void {
+  if (process.platform !== 'win32') child.kill('SIGCONT');
 }
 
 /** Smallest useful training: two samples a step, everything logged, a checkpoint every second step. */

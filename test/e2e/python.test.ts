@@ -18,7 +18,7 @@ describe.skipIf(!tensorboard && !onnx)('a trained run, read by Python', () => {
     const train = ['train', '--stage', '3', '--run', 'seen', ...QUICK, '--set', 'from=null'];
     succeed(folder, ...train, '--set', 'steps=4');
     succeed(folder, ...train, '--set', 'steps=6', '--resume');
-  }, 300_000);
+  });
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

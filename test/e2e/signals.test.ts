@@ -4,7 +4,17 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ground, MAIN, metricsOf, newestCheckpoint, QUICK, renderScenes, succeed } from './ground.ts';
+import {
+  goOn,
+  ground,
+  MAIN,
+  metricsOf,
+  newestCheckpoint,
+  QUICK,
+  renderScenes,
+  standingStill,
+  succeed,
+} from './ground.ts';
 
 const STAGE1 = ['train', '--stage', '1', ...QUICK, '--set', 'from=null', '--set', 'checkpoint.every=0'];
 const stage1 = (run: string, steps: number, ...more: string[]): string[] => [
@@ -24,33 +34,35 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Starts the command and calls `act` once, as soon as what it has printed matches. */
-async function running(args: readonly string[], pattern: RegExp, act: (child: ChildProcess) => void) {
+/** Starts the command and calls `act` once, when it has printed its third step and before it takes the next one. */
+async function afterThirdStep(args: readonly string[], act: (child: ChildProcess) => void) {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: folder,
     stdio: ['ignore', 'ignore', 'pipe'],
+    env: standingStill('step:4'),
   });
   let stderr = '';
-  let acted = false;
+  let waking: NodeJS.Timeout | undefined;
   child.stderr.on('data', text => {
     stderr += text;
-    if (acted || !pattern.test(stderr)) return;
-    acted = true;
+    if (waking !== undefined || !/step +3\//.test(stderr)) return;
     act(child);
+    // Again and again: it may not stand still yet.
+    waking = setInterval(() => goOn(child), 5);
   });
   const code = await new Promise<number | null>(resolve => child.on('close', resolve));
+  clearInterval(waking);
   return { code, stderr };
 }
 
-const THIRD_STEP = /step +3\//;
 const checkpoints = (run: string): string[] =>
   readdirSync(join(folder, 'checkpoints', run, 'stage1')).filter(name => name.startsWith('checkpoint-'));
 
-describe.skipIf(process.platform === 'win32')('a training command', { timeout: 300_000 }, () => {
+describe.skipIf(process.platform === 'win32')('a training command', () => {
   const STEPS = 60;
 
   it('that gets SIGINT saves its step, exits with 130, and goes on later to the same end', async () => {
-    const stopped = await running(stage1('stopped', STEPS), THIRD_STEP, child => child.kill('SIGINT'));
+    const stopped = await afterThirdStep(stage1('stopped', STEPS), child => child.kill('SIGINT'));
     expect(stopped.code, stopped.stderr).toBe(130);
     expect(stopped.stderr).toMatch(/^SIGINT: ending after this step/m);
     const [, step, path = ''] = /step (\d+) of 60 is saved in (.*)$/m.exec(stopped.stderr) ?? [];
@@ -70,7 +82,7 @@ describe.skipIf(process.platform === 'win32')('a training command', { timeout: 3
   });
 
   it('that gets two signals quits at once; its lock is in nobody’s way', async () => {
-    const { code, stderr } = await running(stage1('twice', ENDLESS), THIRD_STEP, child => {
+    const { code, stderr } = await afterThirdStep(stage1('twice', ENDLESS), child => {
       child.kill('SIGINT');
       child.kill('SIGTERM');
     });
@@ -82,7 +94,7 @@ describe.skipIf(process.platform === 'win32')('a training command', { timeout: 3
 
   it('that gets SIGUSR1 saves and goes on, here on the run of a process that quit', async () => {
     const args = stage1('twice', 2 * STEPS);
-    const { code, stderr } = await running(args, THIRD_STEP, child => child.kill('SIGUSR1'));
+    const { code, stderr } = await afterThirdStep(args, child => child.kill('SIGUSR1'));
     expect(code, stderr).toBe(0);
     expect(stderr).toContain('SIGUSR1: saving after this step');
     expect(metricsOf(folder, 'twice', 1).filter(event => event.type === 'checkpoint')).toHaveLength(2);
@@ -91,7 +103,7 @@ describe.skipIf(process.platform === 'win32')('a training command', { timeout: 3
 
   it('that gets SIGTERM exits with 143, and has its run to itself until then', async () => {
     let second: ReturnType<typeof ground> | undefined;
-    const first = await running(stage1('shared', ENDLESS), THIRD_STEP, child => {
+    const first = await afterThirdStep(stage1('shared', ENDLESS), child => {
       second = ground(folder, 'train', '--stage', '2', ...QUICK, '--run', 'shared', '--set', 'from=null');
       child.kill('SIGTERM');
     });
@@ -112,7 +124,7 @@ it('a loss that is not finite ends the command with the file that tells where', 
   expect(stderr).toMatch(/hint: lower the learning rate/);
 });
 
-describe('a dry run', { timeout: 300_000 }, () => {
+describe('a dry run', () => {
   /** Every file below the folder, and when it was changed last. */
   const listing = (): string[] =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' })

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { ImageRecord } from '../../src/data/record.ts';
 import { createTokenizer } from '../../src/data/tokenizer.ts';
 import * as tf from '../../src/engine/tf.ts';
+import { askedModel } from '../../src/eval/answer.ts';
 import { type EvaluateOptions, evaluate } from '../../src/eval/run.ts';
 import type { DecodeCache, DecodeStep } from '../../src/models/decoding.ts';
 import { Ferret } from '../../src/models/ferret.ts';
@@ -72,7 +73,7 @@ async function scoresWith(
   const model = new Oracle(answerTo);
   model.parameters.allocate(0);
   const result = await evaluate({
-    model,
+    model: askedModel(model, tokenizer),
     tokenizer,
     stage: { views: 'global+local', grounding_prompt: '' },
     dataset: memoryDataset(records),

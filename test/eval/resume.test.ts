@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTokenizer } from '../../src/data/tokenizer.ts';
+import { askedModel } from '../../src/eval/answer.ts';
 import { comparePredictions } from '../../src/eval/compare.ts';
 import { openJournal } from '../../src/eval/journal.ts';
 import { findPredictions, predictionsFile } from '../../src/eval/kept.ts';
@@ -22,9 +23,10 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'ground-resume-'));
   model = new Ferret(TINY);
   model.parameters.allocate(1);
+  const tokenizer = createTokenizer(characterTokenizer(), null, 'test');
   options = {
-    model,
-    tokenizer: createTokenizer(characterTokenizer(), null, 'test'),
+    model: askedModel(model, tokenizer),
+    tokenizer,
     stage: { views: 'global+local', grounding_prompt: '' },
     dataset: memoryDataset(await Promise.all([0, 1, 2, 3].map(squaresRecord))),
     task: 'rec',

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTokenizer } from '../../src/data/tokenizer.ts';
 import * as tf from '../../src/engine/tf.ts';
+import { askedModel } from '../../src/eval/answer.ts';
 import { type EvaluateOptions, evaluate } from '../../src/eval/run.ts';
 import { Ferret } from '../../src/models/ferret.ts';
 import { startTestEngine } from '../helpers/engine.ts';
@@ -16,7 +17,7 @@ beforeAll(async () => {
   model.parameters.allocate(1);
   const records = await Promise.all([0, 1, 2, 3, 4, 5].map(squaresRecord));
   options = {
-    model,
+    model: askedModel(model, tokenizer),
     tokenizer,
     stage: { views: 'global+local', grounding_prompt: '' },
     dataset: memoryDataset(records),

@@ -9,7 +9,8 @@ import { taskContext } from '../../src/data/tasks/context.ts';
 import { conversationOf } from '../../src/data/tasks/index.ts';
 import { answerPrompts } from '../../src/eval/answer.ts';
 import type { WeightType } from '../../src/export/onnx/weights.ts';
-import { openOnnxModel, readSettings } from '../../src/export/onnx-model.ts';
+import { openOnnxModel } from '../../src/export/onnx-model.ts';
+import { readSettings } from '../../src/export/onnx-settings.ts';
 import { exportTransformers, type TransformersReport } from '../../src/export/transformers.ts';
 import { startTestEngine } from '../helpers/engine.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
@@ -25,7 +26,7 @@ beforeAll(async () => {
   for (const dtype of ['fp32', 'fp16', 'int8'] as const) {
     reports.set(dtype, await exportTransformers(source, { out: join(folder, dtype), version: '0', dtype }));
   }
-}, 120_000);
+});
 
 /** Prompts about rendered scenes, with and without regions, of different lengths. */
 async function promptsOf(count: number): Promise<Sample[]> {

@@ -4,12 +4,21 @@ import { lineChart } from '../../src/report/chart.ts';
 import { html, raw } from '../../src/report/html.ts';
 import { type Point, scaleOf, smoothed, thinned } from '../../src/report/scale.ts';
 
-const number = fc.double({ min: -1e9, max: 1e9, noNaN: true });
+/** Any finite number, those of the usual sizes more often. */
+const number = fc.oneof(
+  fc.double({ min: -1e9, max: 1e9, noNaN: true }),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+);
+/** Numbers that differ only in their last digits, if at all. */
+const neighbours = fc
+  .tuple(number, fc.array(fc.integer({ min: 0, max: 1 << 24 }), { minLength: 1, maxLength: 30 }))
+  .map(([base, ulps]) => ulps.map(n => base * (1 - n * Number.EPSILON)));
 
 describe('an axis', () => {
   it('holds every value between round ticks', () => {
+    const values = fc.oneof(fc.array(number, { minLength: 1, maxLength: 30 }), neighbours);
     fc.assert(
-      fc.property(fc.array(number, { minLength: 1, maxLength: 30 }), fc.boolean(), (values, log) => {
+      fc.property(values, fc.boolean(), (values, log) => {
         const scale = scaleOf(values, 4, { log });
         for (const value of values) {
           const place = scale.place(value);
@@ -18,7 +27,19 @@ describe('an axis', () => {
         }
         expect(scale.ticks.length).toBeGreaterThanOrEqual(2);
         expect(scale.ticks.length).toBeLessThanOrEqual(12);
+        for (const [i, tick] of scale.ticks.entries()) {
+          expect(tick).toBeGreaterThan(scale.ticks[i - 1] ?? Number.NEGATIVE_INFINITY);
+          expect(tick).toBeLessThan(Number.POSITIVE_INFINITY);
+        }
       }),
+      {
+        examples: [
+          [[5e-324], false],
+          [[5e-324, 1], true],
+          [[-Number.MAX_VALUE, Number.MAX_VALUE], false],
+          [[1, 1 + Number.EPSILON], false],
+        ],
+      },
     );
   });
 

@@ -283,6 +283,7 @@ const RULES: ReadonlyMap<string, Infer> = new Map([
   ['ExpandDims', expandDims],
   ['Fill', call => one(numbers(call, 0), input(call, 1).dtype)],
   ['GatherV2', gather],
+  ['IsFinite', call => one(input(call, 0).shape, DTYPE.bool)],
   ['IsNan', call => one(input(call, 0).shape, DTYPE.bool)],
   ['MatMul', matMul],
   ['OneHot', oneHot],

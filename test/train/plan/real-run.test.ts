@@ -89,7 +89,7 @@ describe.skipIf(!measurable)('planned memory against a real run', () => {
     expect(again.heap / kept.heap, figures).toBeLessThan(0.75);
     expect(again.planned / kept.planned, figures).toBeLessThan(0.75);
     // Two processes, one after the other.
-  }, 300_000);
+  });
 
   it('counts adapters and running averages', async () => {
     const samples = 16;
