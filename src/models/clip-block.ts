@@ -1,4 +1,5 @@
 import * as tf from '../engine/tf.ts';
+import type { AttentionPattern } from '../nn/attention.ts';
 import { normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
@@ -16,6 +17,9 @@ export interface ClipBlockConfig {
   readonly hidden_act: Activation;
   readonly layer_norm_eps: number;
 }
+
+/** Positions of one sequence, of which none sees what comes after it. */
+type CausalPattern = AttentionPattern & { readonly segments: null };
 
 /** One pre-norm transformer block of CLIP, the same in both towers (Hugging Face `CLIPEncoderLayer`). */
 export class ClipBlock {
@@ -48,13 +52,16 @@ export class ClipBlock {
   }
 
   /** [batch · length, width] -> the same. */
-  apply(x: tf.Tensor2D, batch: number, bias: tf.Tensor4D | null): tf.Tensor2D {
-    return throughBlock(this.#scope, x, bias === null ? [] : [bias], (input, [mask = null]) =>
-      this.#compute(input, batch, mask as tf.Tensor4D | null),
+  apply(x: tf.Tensor2D, batch: number, bias: CausalPattern | tf.Tensor4D | null): tf.Tensor2D {
+    if (!(bias instanceof tf.Tensor)) {
+      return throughBlock(this.#scope, x, [], input => this.#compute(input, batch, bias));
+    }
+    return throughBlock(this.#scope, x, [bias], (input, [mask]) =>
+      this.#compute(input, batch, mask as tf.Tensor4D),
     );
   }
 
-  #compute(x: tf.Tensor2D, batch: number, bias: tf.Tensor4D | null): tf.Tensor2D {
+  #compute(x: tf.Tensor2D, batch: number, bias: CausalPattern | tf.Tensor4D | null): tf.Tensor2D {
     return tf.tidy(() => {
       const mixed = tf.add<tf.Tensor2D>(x, this.#attention.apply(this.#norm1.apply(x), { batch, bias }).out);
       const inner = this.#fc1.applyActivated(this.#norm2.apply(mixed), this.#activation);

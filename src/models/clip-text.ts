@@ -1,6 +1,6 @@
 import { gatherRows } from '../engine/ops.ts';
 import * as tf from '../engine/tf.ts';
-import { causalBias, causalKeyBias } from '../nn/attention.ts';
+import { causalKeyBias } from '../nn/attention.ts';
 import { Embedding } from '../nn/embedding.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import type { Scope } from '../nn/parameter.ts';
@@ -59,7 +59,7 @@ export class ClipText {
     return tf.tidy(() => {
       const [texts, length] = ids.shape;
       const width = this.#tokens.table.shape[1];
-      const bias = visible === null ? causalBias(length) : causalKeyBias(visible);
+      const bias = visible === null ? { causal: true, segments: null } : causalKeyBias(visible);
       const words = tf.reshape(this.#tokens.apply(tf.reshape(ids, [texts * length])), [texts, length, width]);
       const places = tf.slice(this.#positions.table, [0, 0], [length, width]);
       let x: tf.Tensor2D = tf.reshape(tf.add(words, places), [texts * length, width]);

@@ -1,5 +1,6 @@
 import { tensorflowBackend } from '../engine/backend.ts';
 import type { CompiledFunctions } from '../engine/compile.ts';
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import { GroundError } from '../errors.ts';
 import { causalKeyBias, keyBias } from '../nn/attention.ts';
@@ -17,8 +18,11 @@ export interface DecodeCache {
   readonly padding: Padding;
   /** Tokens decoded so far. */
   readonly decoded: number;
-  /** The prompts' keys and values where `past` has a fixed number of slots; null where it grows with each token. */
-  readonly fixed: { readonly prompts: readonly KeysAndValues[] } | null;
+  /**
+   * How `past` has a fixed number of slots: beside the prompts' keys and values, or with them in its first slots, and then
+   * written in place; null where it grows with each token.
+   */
+  readonly fixed: { readonly prompts: readonly KeysAndValues[] } | 'in place' | null;
 }
 
 /** On which side of a prompt the positions lie that are not in use. */
@@ -61,22 +65,44 @@ export function prefillPrompts(
   return room > 0 && tensorflowBackend() !== undefined ? withRoom(step, room) : step;
 }
 
-/** Sets the prompt's keys and values apart, and makes empty slots for those of `room` tokens. Frees what it replaces. */
-function withRoom({ logits, cache }: DecodeStep, room: number): DecodeStep {
-  const whole = (slots: number): number => Math.ceil(slots / SLOT_UNIT) * SLOT_UNIT;
-  const widened = (x: tf.Tensor4D): tf.Tensor4D => {
-    const free = whole(x.shape[2]) - x.shape[2];
-    const pad: [[number, number], [number, number], [number, number], [number, number]] = [
-      [0, 0],
-      [0, 0],
-      [0, free],
-      [0, 0],
-    ];
-    return free === 0 ? tf.clone(x) : tf.pad(x, pad);
-  };
+/** Slots for `count` positions. */
+function wholeSlots(count: number): number {
+  return Math.ceil(count / SLOT_UNIT) * SLOT_UNIT;
+}
+
+/** x [batch, heads, slots, width] and more slots behind it, zero. */
+function withSlots(x: tf.Tensor4D, behind: number): tf.Tensor4D {
+  if (behind === 0) return tf.clone(x);
+  return tf.pad(x, [
+    [0, 0],
+    [0, 0],
+    [0, behind],
+    [0, 0],
+  ]);
+}
+
+/** Makes empty slots for the keys and values of `room` tokens. Frees what it replaces. */
+function withRoom(step: DecodeStep, room: number): DecodeStep {
+  return hasNativeOps() ? withRoomBehind(step, room) : withRoomBeside(step, room);
+}
+
+/** Puts the empty slots behind those of the prompt: the fused op writes them in place. */
+function withRoomBehind({ logits, cache }: DecodeStep, room: number): DecodeStep {
+  const behind = wholeSlots(cache.padded) - cache.padded + wholeSlots(room);
+  const past = cache.past.map(({ keys, values }) => ({
+    keys: withSlots(keys, behind),
+    values: withSlots(values, behind),
+  }));
+  releaseCache(cache);
+  return { logits, cache: { ...cache, past, fixed: 'in place' } };
+}
+
+/** Sets the prompt's keys and values apart. */
+function withRoomBeside({ logits, cache }: DecodeStep, room: number): DecodeStep {
+  const widened = (x: tf.Tensor4D): tf.Tensor4D => withSlots(x, wholeSlots(x.shape[2]) - x.shape[2]);
   const empty = (x: tf.Tensor4D): tf.Tensor4D => {
     const [batch, heads, , width] = x.shape;
-    return tf.fill([batch, heads, whole(room), width], 0);
+    return tf.fill([batch, heads, wholeSlots(room), width], 0);
   };
   const prompts = cache.past.map(({ keys, values }) => ({ keys: widened(keys), values: widened(values) }));
   const past = cache.past.map(({ keys, values }) => ({ keys: empty(keys), values: empty(values) }));
@@ -116,6 +142,7 @@ export function decodeNext(
   functions?: CompiledFunctions,
 ): DecodeStep {
   const { past, fixed } = cache;
+  if (fixed === 'in place') return inPlace(llm, tokens, cache, functions);
   const step = fixed === null ? growing(llm, tokens, cache) : recorded(llm, tokens, cache, fixed, functions);
   disposeAll(past);
   return step;
@@ -138,21 +165,54 @@ function growing(llm: Llama, tokens: tf.Tensor1D, cache: DecodeCache): DecodeSte
   });
 }
 
+function noRoom(slots: number): GroundError {
+  return new GroundError('model', `there is no room for a token after ${slots}`, {
+    hint: 'reserve room for as many tokens as will be decoded',
+  });
+}
+
+function inPlace(
+  llm: Llama,
+  tokens: tf.Tensor1D,
+  cache: DecodeCache,
+  functions: CompiledFunctions | undefined,
+): DecodeStep {
+  const { lengths, padded, padding, decoded, past } = cache;
+  const batch = lengths.length;
+  const free = (past[0]?.keys.shape[2] ?? 0) - wholeSlots(padded);
+  if (decoded >= free) throw noRoom(free);
+  const rotary = nextRotary(llm, cache);
+  const ranges = lengths.flatMap(length => {
+    const [from, to] = padding === 'left' ? [padded - length, padded] : [0, length];
+    return [from, to, padded, padded + decoded + 1];
+  });
+  const seen = tf.tensor2d(Int32Array.from(ranges), [batch, 4], 'int32');
+  const made = [seen, rotary.cos, rotary.sin, rotary.swap];
+  const pass = (): tf.Tensor[] => {
+    const { states } = llm.decode(llm.embed(tokens), { batch, rotary, bias: null, past, seen });
+    return [llm.logits(llm.normalized(states[states.length - 1] as tf.Tensor2D))];
+  };
+  const weights = llm.parameters.map(parameter => parameter.value);
+  const inputs = [tokens, ...made, ...tensorsOf(past), ...weights];
+  try {
+    const [logits] = functions ? functions.call('decode', inputs, pass) : tf.tidy(pass);
+    return { logits: logits as tf.Tensor2D, cache: { ...cache, decoded: decoded + 1 } };
+  } finally {
+    tf.dispose(made);
+  }
+}
+
 function recorded(
   llm: Llama,
   tokens: tf.Tensor1D,
   cache: DecodeCache,
-  { prompts }: NonNullable<DecodeCache['fixed']>,
+  { prompts }: Exclude<DecodeCache['fixed'], 'in place' | null>,
   functions: CompiledFunctions | undefined,
 ): DecodeStep {
   const { lengths, decoded, past } = cache;
   const batch = lengths.length;
   const slots = past[0]?.keys.shape[2] ?? 0;
-  if (decoded >= slots) {
-    throw new GroundError('model', `there is no room for a token after ${slots}`, {
-      hint: 'reserve room for as many tokens as will be decoded',
-    });
-  }
+  if (decoded >= slots) throw noRoom(slots);
   const rotary = nextRotary(llm, cache);
   const bias = visibleBias(batch, slots, (_, slot) => slot <= decoded);
   const promptBias = visibleBias(batch, prompts[0]?.keys.shape[2] ?? 0, (b, slot) =>
@@ -205,7 +265,7 @@ function visibleBias(
 
 export function releaseCache({ past, fixed }: DecodeCache): void {
   disposeAll(past);
-  if (fixed) disposeAll(fixed.prompts);
+  if (fixed !== null && fixed !== 'in place') disposeAll(fixed.prompts);
 }
 
 function disposeAll(kept: readonly KeysAndValues[]): void {

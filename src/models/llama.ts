@@ -6,7 +6,7 @@ import type { AttentionPattern } from '../nn/attention.ts';
 import { crossEntropy } from '../nn/cross-entropy.ts';
 import { Embedding } from '../nn/embedding.ts';
 import { normal } from '../nn/init.ts';
-import { Linear } from '../nn/linear.ts';
+import { Linear, linear } from '../nn/linear.ts';
 import { nativeLinearCrossEntropy } from '../nn/native.ts';
 import { RmsNorm } from '../nn/norm.ts';
 import type { Parameter, Scope } from '../nn/parameter.ts';
@@ -24,6 +24,8 @@ export interface DecoderContext {
   readonly past?: readonly KeysAndValues[];
   /** Where `past` has a fixed number of slots: how it is written, and the blocks' prompts that precede it. */
   readonly fixed?: Omit<FixedSlots, 'prompt'> & { readonly prompts: readonly KeysAndValues[] };
+  /** Where `past` is written in place: the slots of it that each sample sees. */
+  readonly seen?: tf.Tensor2D;
 }
 
 /** One decoder block (Hugging Face `LlamaDecoderLayer`). */
@@ -67,7 +69,7 @@ class LlamaBlock {
   /** `index`: which block of the decoder this is. */
   apply(x: tf.Tensor2D, context: DecoderContext, index: number): BlockOutput {
     return tidyOutput(() => {
-      const { batch, bias, rotary, fixed } = context;
+      const { batch, bias, rotary, fixed, seen } = context;
       const past = context.past?.[index];
       const prompt = fixed?.prompts[index];
       const attended = this.#attention.apply(this.#inputNorm.apply(x), {
@@ -75,6 +77,7 @@ class LlamaBlock {
         bias,
         rotary,
         ...(past === undefined ? {} : { past }),
+        ...(seen === undefined ? {} : { seen }),
         ...(fixed === undefined || prompt === undefined ? {} : { fixed: { ...fixed, prompt } }),
       });
       const mixed = tf.add<tf.Tensor2D>(x, attended.out);
@@ -240,6 +243,6 @@ export class Llama {
   /** Scores over the vocabulary of normalised rows: [n, hidden_size] -> [n, vocab_size]. */
   logits(normalized: tf.Tensor2D): tf.Tensor2D {
     if (this.#head !== undefined) return this.#head.apply(normalized);
-    return tf.matMul(normalized, this.#embedding.table, false, true);
+    return linear(normalized, this.#embedding.table, undefined, true);
   }
 }

@@ -1,7 +1,9 @@
+import { hasNativeOps } from '../engine/native-ops.ts';
 import * as tf from '../engine/tf.ts';
 import { type ActivationName, activate, activateBiased } from './activation.ts';
 import { type Initializer, normal, zeros } from './init.ts';
 import { type AdapterOptions, LowRankAdapter } from './lora.ts';
+import { nativeLinear, nativeLinearPays } from './native.ts';
 import type { Parameter, Scope } from './parameter.ts';
 
 export interface LinearOptions {
@@ -57,20 +59,34 @@ export class Linear {
 
   /** [rows, inputs] -> [rows, outputs]. */
   apply(x: tf.Tensor2D): tf.Tensor2D {
-    const y = this.#product(x);
-    return this.bias === undefined ? y : tf.add(y, this.bias);
+    return this.#product(x, this.bias);
   }
 
   /** The same followed by an activation. */
   applyActivated(x: tf.Tensor2D, activation: ActivationName): tf.Tensor2D {
     const { bias } = this;
     if (bias === undefined) return activate(activation, this.apply(x));
-    return activateBiased(activation, this.#product(x), bias);
+    return activateBiased(activation, this.#product(x, undefined), bias);
   }
 
-  /** x Wᵀ and the adapter's change. */
-  #product(x: tf.Tensor2D): tf.Tensor2D {
-    const y: tf.Tensor2D = tf.matMul(x, this.matrix, false, true);
+  /** x Wᵀ, the bias given and the adapter's change. */
+  #product(x: tf.Tensor2D, bias: tf.Tensor1D | undefined): tf.Tensor2D {
+    const trained = this.#scope.training?.recompute.trained;
+    const trains = (parameter: Parameter | undefined): boolean =>
+      parameter !== undefined && (trained?.has(parameter) ?? true);
+    const y = linear(x, this.matrix, bias, trains(this.weight) || trains(this.#bias));
     return this.#adapter === undefined ? y : tf.add(y, this.#adapter.apply(x));
   }
+}
+
+/** x Wᵀ + b: x [rows, inputs], weight [outputs, inputs], bias [outputs] or none. `trains`: whether the two may be asked for gradients. */
+export function linear(
+  x: tf.Tensor2D,
+  weight: tf.Tensor2D,
+  bias: tf.Tensor1D | undefined,
+  trains: boolean,
+): tf.Tensor2D {
+  if (hasNativeOps() && nativeLinearPays(x.shape[0], weight)) return nativeLinear(x, weight, bias, trains);
+  const y: tf.Tensor2D = tf.matMul(x, weight, false, true);
+  return bias === undefined ? y : tf.add(y, bias);
 }

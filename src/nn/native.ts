@@ -27,6 +27,43 @@ export function nativeLayerNorm(x: tf.Tensor2D, gain: tf.Tensor, bias: tf.Tensor
   );
 }
 
+/** Products with at most so many rows are bound by reading the weight, which the fused op does faster than a product of matrices. */
+const FEW_ROWS = 4;
+/** Elements of the largest weight whose products are so short that calling libtensorflow's costs as much as computing them. */
+const SMALL_WEIGHT = 2 ** 16;
+
+/** Whether the fused op computes rows [rows, inputs] times a weight [outputs, inputs] faster than a product of matrices. */
+export function nativeLinearPays(rows: number, weight: tf.Tensor2D): boolean {
+  return rows <= FEW_ROWS || weight.size <= SMALL_WEIGHT;
+}
+
+/**
+ * x Wᵀ + b: x [rows, inputs], weight [outputs, inputs], bias [outputs] or none. Has gradients of the input and, where
+ * `trains`, of weight and bias.
+ */
+export function nativeLinear(
+  x: tf.Tensor2D,
+  weight: tf.Tensor2D,
+  bias: tf.Tensor1D | undefined,
+  trains: boolean,
+): tf.Tensor2D {
+  const parameters = bias === undefined ? [weight] : [weight, bias];
+  return fused(
+    trains ? [x, ...parameters] : [x],
+    () => {
+      const added = bias ?? tf.tensor1d([], 'float32');
+      const [y] = nativeOp('GroundLinear', [x, weight, added], {}, 1) as [tf.Tensor];
+      return { value: y, saved: trains ? [weight, x] : [weight] };
+    },
+    (dy, [matrix, input]) => {
+      const dx = nativeOp('GroundLinearInputGradient', [dy, matrix as tf.Tensor], {}, 1);
+      if (input === undefined) return dx;
+      const own = nativeOp('GroundLinearWeightGradient', [dy, input], {}, 2);
+      return [...dx, ...own.slice(0, parameters.length)];
+    },
+  );
+}
+
 /**
  * Rotary positions of x [rows, heads · width] by the angles of `cos` and `sin` [angles, width], where row r takes angle
  * row r mod angles (rows go batch by batch).
@@ -101,6 +138,23 @@ export function nativeAttention(
     },
     (dy, saved) => nativeOp('GroundAttentionGradient', [dy, ...saved], attributes, 3),
   );
+}
+
+/**
+ * One token of each sample attends to a cache: q [batch, heads · width], k and v [batch, keyHeads · width], keys and values
+ * [batch, keyHeads, slots, width]. Row b of `ranges` (int32 [batch, 4]: from, to, next, end) says that slots from..to-1 and
+ * next..end-1 are seen. Slot end-1 of the cache is first WRITTEN with k and v, in place: no other tensor may share its
+ * storage. Has no gradient.
+ */
+export function nativeCachedAttention(
+  q: tf.Tensor2D,
+  k: tf.Tensor2D,
+  v: tf.Tensor2D,
+  cache: { readonly keys: tf.Tensor4D; readonly values: tf.Tensor4D },
+  ranges: tf.Tensor2D,
+): tf.Tensor2D {
+  const inputs = [q, k, v, cache.keys, cache.values, ranges];
+  return nativeOp('GroundCachedAttention', inputs, {}, 1)[0] as tf.Tensor2D;
 }
 
 /**

@@ -10,7 +10,7 @@ import {
 } from './attention.ts';
 import type { Initializer } from './init.ts';
 import { Linear } from './linear.ts';
-import { nativeAttention } from './native.ts';
+import { nativeAttention, nativeCachedAttention } from './native.ts';
 import type { Scope } from './parameter.ts';
 import { type RotaryTables, rotate, rotateRows } from './rotary.ts';
 
@@ -49,6 +49,8 @@ export interface AttentionContext {
   readonly past?: KeysAndValues;
   /** How `past` is written where it has a fixed number of slots; without it, new keys and values are put behind it. */
   readonly fixed?: FixedSlots;
+  /** Slots of `past` that each sample sees, as `nativeCachedAttention` takes them: `past` is then written in place. */
+  readonly seen?: tf.Tensor2D;
 }
 
 /** A cache in two pieces: a prompt, which stays as it is, and `past`, of which one slot is written. */
@@ -85,7 +87,8 @@ export class SelfAttention {
 
   /** [batch · length, width] -> the same, with the keys and values that a later call may take as `past`. */
   apply(x: tf.Tensor2D, context: AttentionContext): { readonly out: tf.Tensor2D } & KeysAndValues {
-    const { batch, bias, rotary, past, fixed } = context;
+    const { batch, bias, rotary, past, fixed, seen: slots } = context;
+    if (past !== undefined && slots !== undefined) return this.#applyCached(x, past, slots, rotary);
     if (past === undefined && !(bias instanceof tf.Tensor) && hasNativeOps()) {
       return this.#applyNative(x, batch, bias, rotary);
     }
@@ -108,6 +111,20 @@ export class SelfAttention {
     const keys = past === undefined ? k : tf.concat([past.keys, k], 2);
     const values = past === undefined ? v : tf.concat([past.values, v], 2);
     return { out: this.#output.apply(mergeHeads(attend(q, keys, values, mask))), keys, values };
+  }
+
+  /** One token of each sample, whose keys and values are written to the cache that is read. */
+  #applyCached(
+    x: tf.Tensor2D,
+    past: KeysAndValues,
+    slots: tf.Tensor2D,
+    rotary: RotaryTables | undefined,
+  ): { readonly out: tf.Tensor2D } & KeysAndValues {
+    const turn = (t: tf.Tensor2D): tf.Tensor2D => (rotary === undefined ? t : rotateRows(t, rotary));
+    const q = turn(this.#query.apply(x));
+    const k = turn(this.#key.apply(x));
+    const seen = nativeCachedAttention(q, k, this.#value.apply(x), past, slots);
+    return { out: this.#output.apply(seen), ...past };
   }
 
   /** The same by fused ops, which read rows as the projections leave them. */

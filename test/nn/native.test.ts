@@ -6,8 +6,10 @@ import { attend, causalBias, mergeHeads, segmentBias, splitHeads } from '../../s
 import { crossEntropy } from '../../src/nn/cross-entropy.ts';
 import {
   nativeAttention,
+  nativeCachedAttention,
   nativeGelu,
   nativeLayerNorm,
+  nativeLinear,
   nativeLinearCrossEntropy,
   nativeRmsNorm,
   nativeRotary,
@@ -172,6 +174,105 @@ describe.skipIf(!native)('fused ops equal their composed twins, values and gradi
   );
 
   test.each([
+    [1, 1, 1],
+    [3, 512, 130],
+    [4, 17, 66],
+    [5, 64, 64],
+    [48, 66, 64],
+    [131, 176, 100],
+    [300, 64, 176],
+    [49, 200, 13],
+  ])('linear layer of %i rows from %i to %i', (rows, inputs, outputs) => {
+    const x = draw('x', [rows, inputs]);
+    const weight = draw('weight', [outputs, inputs]);
+    const bias = draw('bias', [outputs]);
+    const product = (a: tf.Tensor, w: tf.Tensor): tf.Tensor =>
+      tf.matMul(a as tf.Tensor2D, w as tf.Tensor2D, false, true);
+    const linear = (a: tf.Tensor, w: tf.Tensor, b: tf.Tensor | undefined, trains: boolean): tf.Tensor =>
+      nativeLinear(a as tf.Tensor2D, w as tf.Tensor2D, b as tf.Tensor1D | undefined, trains);
+    expectTwins(
+      [x, weight, bias],
+      (a, w, b) => linear(a as tf.Tensor, w as tf.Tensor, b, true),
+      (a, w, b) => tf.add(product(a as tf.Tensor, w as tf.Tensor), b as tf.Tensor),
+    );
+    expectTwins(
+      [x, weight],
+      (a, w) => linear(a as tf.Tensor, w as tf.Tensor, undefined, true),
+      (a, w) => product(a as tf.Tensor, w as tf.Tensor),
+    );
+    expectTwins(
+      [x],
+      a => linear(a as tf.Tensor, weight, bias, false),
+      a => tf.add(product(a as tf.Tensor, weight), bias),
+    );
+    const bits = (): string =>
+      tf
+        .grads((a: tf.Tensor, w: tf.Tensor, b: tf.Tensor) => linear(a, w, b, true))([x, weight, bias])
+        .map(gradient => Buffer.from(gradient.dataSync().buffer).toString('hex'))
+        .join();
+    expect(bits()).toBe(bits());
+  });
+
+  test.each([
+    { batch: 1, heads: 1, keyHeads: 1, width: 4, slots: 3, ranges: [[0, 1, 1, 2]] },
+    {
+      batch: 2,
+      heads: 4,
+      keyHeads: 2,
+      width: 16,
+      slots: 40,
+      ranges: [
+        [0, 7, 30, 31],
+        [2, 30, 30, 40],
+      ],
+    },
+    {
+      batch: 3,
+      heads: 6,
+      keyHeads: 2,
+      width: 20,
+      slots: 9,
+      ranges: [
+        [0, 0, 0, 1],
+        [0, 4, 5, 9],
+        [3, 3, 5, 8],
+      ],
+    },
+  ])(
+    'attention of one token to a cache of $slots slots, $heads heads on $keyHeads of width $width',
+    ({ batch, heads, keyHeads, width, slots, ranges }) => {
+      const q = draw('q', [batch, heads * width], 2) as tf.Tensor2D;
+      const k = draw('k', [batch, keyHeads * width], 2) as tf.Tensor2D;
+      const v = draw('v', [batch, keyHeads * width]) as tf.Tensor2D;
+      const shape = [batch, keyHeads, slots, width];
+      const cache = { keys: draw('keys', shape, 2), values: draw('values', shape) };
+      const written = (before: tf.Tensor, now: tf.Tensor): tf.Tensor4D => {
+        const buffer = tf.buffer(shape, 'float32', before.dataSync().slice() as Float32Array);
+        const values = now.dataSync();
+        for (const [b, range] of ranges.entries()) {
+          for (let i = 0; i < keyHeads * width; i++) {
+            const place = [b, Math.floor(i / width), (range[3] as number) - 1, i % width];
+            buffer.set(values[b * keyHeads * width + i] as number, ...place);
+          }
+        }
+        return buffer.toTensor() as tf.Tensor4D;
+      };
+      const keys = written(cache.keys, k);
+      const values = written(cache.values, v);
+      const hidden = ranges.map(([from = 0, to = 0, next = 0, end = 0]) =>
+        Array.from({ length: slots }, (_, s) => ((s >= from && s < to) || (s >= next && s < end) ? 0 : -1e9)),
+      );
+      const bias = tf.reshape(tf.tensor2d(hidden), [batch, 1, 1, slots]) as tf.Tensor4D;
+      const wanted = mergeHeads(attend(splitHeads(q, batch, heads), keys, values, bias));
+      const own = cache as { keys: tf.Tensor4D; values: tf.Tensor4D };
+      const out = nativeCachedAttention(q, k, v, own, tf.tensor2d(ranges, [batch, 4], 'int32'));
+      expect(tf.max(tf.abs(tf.sub(out, wanted))).dataSync()[0]).toBeLessThan(1e-5);
+      expect([...cache.keys.dataSync()]).toEqual([...keys.dataSync()]);
+      expect([...cache.values.dataSync()]).toEqual([...values.dataSync()]);
+    },
+  );
+
+  test.each([
     [1, 4, 3],
     [20, 64, 100],
     [300, 40, 1000],
@@ -215,6 +316,17 @@ describe.skipIf(!native)('fused ops equal their composed twins, values and gradi
     expect(() =>
       nativeOp('GroundRmsNorm', [tf.ones([2, 3]), tf.ones([4])], { float: { eps: 1e-5 } }, 2),
     ).toThrow(/rows and gain differ in width/);
+    const one = tf.ones([1, 4]) as tf.Tensor2D;
+    const cache = {
+      keys: tf.zeros([1, 1, 2, 4]) as tf.Tensor4D,
+      values: tf.zeros([1, 1, 2, 4]) as tf.Tensor4D,
+    };
+    expect(() =>
+      nativeCachedAttention(one, one, one, cache, tf.tensor2d([[0, 1, 1, 3]], [1, 4], 'int32')),
+    ).toThrow(/no such slot/);
+    expect(() => nativeLinear(one, tf.ones([3, 5]) as tf.Tensor2D, undefined, true)).toThrow(
+      /differ in width/,
+    );
     const table = tf.ones([3, 2]);
     const outside = tf.tensor1d([7], 'int32');
     expect(() =>

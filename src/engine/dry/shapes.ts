@@ -223,16 +223,34 @@ const nativeCrossEntropy: Infer = call => {
   return [{ shape: input(call, 3).shape, dtype: DTYPE.float }, whole(0, 1), whole(1, 2)];
 };
 
+const nativeLinear: Infer = call =>
+  one([dim(input(call, 0).shape, 0), dim(input(call, 1).shape, 0)], DTYPE.float);
+
+const nativeLinearInputGradient: Infer = call =>
+  one([dim(input(call, 0).shape, 0), dim(input(call, 1).shape, 1)], DTYPE.float);
+
+const nativeLinearWeightGradient: Infer = call => {
+  const outputs = dim(input(call, 0).shape, 1);
+  return [
+    { shape: [outputs, dim(input(call, 1).shape, 1)], dtype: DTYPE.float },
+    { shape: [outputs], dtype: DTYPE.float },
+  ];
+};
+
 /** The fused ops of the addon (src/engine/native/ops_*.inc). */
 const NATIVE_RULES: readonly (readonly [string, Infer])[] = [
   ['GroundAdamW', () => one([], DTYPE.float)],
   ['GroundAttention', nativeAttention],
   ['GroundAttentionGradient', likeInputs(1, 2, 3)],
+  ['GroundCachedAttention', likeInputs(0)],
   ['GroundGelu', likeInputs(0)],
   ['GroundGeluGradient', likeInputs(1, 2)],
   ['GroundLayerNorm', withRows(0, 2, 0)],
   ['GroundLayerNormGradient', likeInputs(1, 2, 2)],
+  ['GroundLinear', nativeLinear],
   ['GroundLinearCrossEntropy', nativeCrossEntropy],
+  ['GroundLinearInputGradient', nativeLinearInputGradient],
+  ['GroundLinearWeightGradient', nativeLinearWeightGradient],
   ['GroundRmsNorm', withRows(0, 1, 0)],
   ['GroundRmsNormGradient', likeInputs(1, 2)],
   ['GroundRotary', likeInputs(0)],

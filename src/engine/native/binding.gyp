@@ -64,7 +64,8 @@
           'target_name': 'ground_simd_avx512',
           'type': 'static_library',
           'sources': ['simd_avx512.cc'],
-          'cflags': ['-O3', '-mavx512f', '-mavx512dq', '-mfma', '-Wno-psabi'],
+          # GCC 12 warns of its own header's undefined vectors.
+          'cflags': ['-O3', '-mavx512f', '-mavx512dq', '-mfma', '-Wno-psabi', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
           'xcode_settings': {'OTHER_CFLAGS': ['-O3', '-mavx512f', '-mavx512dq', '-mfma']},
         },
       ],

@@ -23,10 +23,12 @@ enum class Gelu : int { kErf = 0, kQuick = 1, kTanh = 2 };
 struct Simd {
   const char* name;
 
-  // C [m, n] = A B, or C + A B where `add`. A [m, k] is stored with rows `lda` apart, or transposed [k, m].
-  // B [k, n] and C have rows `ldb` and `ldc` apart.
+  // C [m, n] = start + A B. A [m, k] is stored with rows `lda` apart, or transposed [k, m]; B [k, n], C and `start` have
+  // rows `ldb`, `ldc` and `lds` apart. `start` may be null (zeros), C itself, or with `lds` 0 one row for all.
   void (*gemm)(int m, int n, int k, const float* a, int lda, bool a_transposed, const float* b, int ldb, float* c,
-               int ldc, bool add);
+               int ldc, const float* start, int lds);
+  // y [rows] = start + the products of x [n] with the rows of B, `ldb` apart. `start` may be null.
+  void (*dots)(int64_t rows, int64_t n, const float* x, const float* b, int64_t ldb, const float* start, float* y);
   // out [n, m] (rows `ldo` apart) from in [m, n] (rows `ldi` apart).
   void (*transpose)(int m, int n, const float* in, int ldi, float* out, int ldo);
 

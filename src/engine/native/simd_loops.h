@@ -3,6 +3,11 @@
 // compiled with different flags must never be merged by the linker.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
+
+#if GROUND_SIMD_LANES > 4
+#include <immintrin.h>
+#endif
 
 #include "simd.h"
 
@@ -20,19 +25,50 @@ inline V Load(const float* p) {
 }
 inline void Store(float* p, V v) { std::memcpy(p, &v, sizeof(V)); }
 inline V Splat(float x) { return V{} + x; }
+
+#if GROUND_SIMD_LANES == 16
+inline float Sum(V v) { return _mm512_reduce_add_ps(v); }
+inline float Largest(V v) { return _mm512_reduce_max_ps(v); }
+inline V Sqrt(V v) { return _mm512_sqrt_ps(v); }
+inline __mmask16 First(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+
+// The first n < kLanes floats at p, the other lanes `rest`.
+inline V LoadPart(const float* p, int64_t n, float rest) { return _mm512_mask_loadu_ps(Splat(rest), First(n), p); }
+inline void StorePart(float* p, V v, int64_t n) { _mm512_mask_storeu_ps(p, First(n), v); }
+#else
 inline float Sum(V v) {
   float total = 0;
   for (int i = 0; i < kLanes; ++i) total += v[i];
   return total;
 }
-
-// The first n < kLanes floats at p, the other lanes `rest`.
+inline float Largest(V v) {
+  float result = v[0];
+  for (int i = 1; i < kLanes; ++i) result = v[i] > result ? v[i] : result;
+  return result;
+}
+#if GROUND_SIMD_LANES == 8
+inline V Sqrt(V v) { return _mm256_sqrt_ps(v); }
+inline __m256i First(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline V LoadPart(const float* p, int64_t n, float rest) {
+  const __m256i first = First(n);
+  return _mm256_blendv_ps(Splat(rest), _mm256_maskload_ps(p, first), _mm256_castsi256_ps(first));
+}
+inline void StorePart(float* p, V v, int64_t n) { _mm256_maskstore_ps(p, First(n), v); }
+#else
+inline V Sqrt(V v) {
+  for (int i = 0; i < kLanes; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+}
 inline V LoadPart(const float* p, int64_t n, float rest) {
   V v = Splat(rest);
   std::memcpy(&v, p, static_cast<size_t>(n) * 4);
   return v;
 }
 inline void StorePart(float* p, V v, int64_t n) { std::memcpy(p, &v, static_cast<size_t>(n) * 4); }
+#endif
+#endif
 
 // Calls f(vector index, loader, storer) so that the tail of a row is one more vector, padded.
 template <typename F>
@@ -92,16 +128,21 @@ inline V Erf(V x, V gaussian) {
 
 // ---- matrices
 
-// One tile of C: kRows x (kVectors * kLanes), all of it in registers.
-template <int kRows, int kVectors, bool kTransposed>
-inline void Tile(int k, const float* a, int lda, const float* b, int ldb, float* c, int ldc, bool add) {
+// One tile of C: kRows x (kVectors * kLanes), all of it in registers; of its last vector only the first `rest` columns
+// where kPart.
+template <int kRows, int kVectors, bool kTransposed, bool kPart>
+inline void Tile(int k, const float* a, int lda, const float* b, int ldb, float* c, int ldc, const float* start, int lds,
+                 int rest) {
+  const auto load = [rest](const float* p, int j) {
+    return kPart && j == kVectors - 1 ? LoadPart(p + j * kLanes, rest, 0) : Load(p + j * kLanes);
+  };
   V sum[kRows][kVectors];
   for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) sum[i][j] = add ? Load(c + i * static_cast<int64_t>(ldc) + j * kLanes) : V{};
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = start ? load(start + i * static_cast<int64_t>(lds), j) : V{};
   }
   for (int p = 0; p < k; ++p) {
     V row[kVectors];
-    for (int j = 0; j < kVectors; ++j) row[j] = Load(b + p * static_cast<int64_t>(ldb) + j * kLanes);
+    for (int j = 0; j < kVectors; ++j) row[j] = load(b + p * static_cast<int64_t>(ldb), j);
     for (int i = 0; i < kRows; ++i) {
       const int64_t at = kTransposed ? p * static_cast<int64_t>(lda) + i : i * static_cast<int64_t>(lda) + p;
       const V x = Splat(a[at]);
@@ -109,67 +150,86 @@ inline void Tile(int k, const float* a, int lda, const float* b, int ldb, float*
     }
   }
   for (int i = 0; i < kRows; ++i) {
-    for (int j = 0; j < kVectors; ++j) Store(c + i * static_cast<int64_t>(ldc) + j * kLanes, sum[i][j]);
+    float* to = c + i * static_cast<int64_t>(ldc);
+    for (int j = 0; j < kVectors; ++j) {
+      if (kPart && j == kVectors - 1) {
+        StorePart(to + j * kLanes, sum[i][j], rest);
+      } else {
+        Store(to + j * kLanes, sum[i][j]);
+      }
+    }
   }
 }
 
-template <int kVectors, bool kTransposed>
-inline void Columns(int m, int k, const float* a, int lda, const float* b, int ldb, float* c, int ldc, bool add) {
-  const auto row = [&](int i) { return kTransposed ? a + i : a + i * static_cast<int64_t>(lda); };
+template <int kVectors, bool kTransposed, bool kPart>
+inline void Columns(int m, int k, const float* a, int lda, const float* b, int ldb, float* c, int ldc,
+                    const float* start, int lds, int rest) {
   int i = 0;
+  const auto tile = [&](auto rows) {
+    const float* from = kTransposed ? a + i : a + i * static_cast<int64_t>(lda);
+    Tile<rows.value, kVectors, kTransposed, kPart>(k, from, lda, b, ldb, c + i * static_cast<int64_t>(ldc), ldc,
+                                                   start ? start + i * static_cast<int64_t>(lds) : nullptr, lds, rest);
+  };
   // A narrow tile needs more rows to keep both multipliers busy.
   if (kVectors == 1) {
-    for (; i + 12 <= m; i += 12) {
-      Tile<12, kVectors, kTransposed>(k, row(i), lda, b, ldb, c + i * static_cast<int64_t>(ldc), ldc, add);
-    }
+    for (; i + 12 <= m; i += 12) tile(std::integral_constant<int, 12>());
   }
-  for (; i + 6 <= m; i += 6) {
-    Tile<6, kVectors, kTransposed>(k, row(i), lda, b, ldb, c + i * static_cast<int64_t>(ldc), ldc, add);
-  }
-  float* rest = c + i * static_cast<int64_t>(ldc);
+  for (; i + 6 <= m; i += 6) tile(std::integral_constant<int, 6>());
   switch (m - i) {
-    case 5: Tile<5, kVectors, kTransposed>(k, row(i), lda, b, ldb, rest, ldc, add); break;
-    case 4: Tile<4, kVectors, kTransposed>(k, row(i), lda, b, ldb, rest, ldc, add); break;
-    case 3: Tile<3, kVectors, kTransposed>(k, row(i), lda, b, ldb, rest, ldc, add); break;
-    case 2: Tile<2, kVectors, kTransposed>(k, row(i), lda, b, ldb, rest, ldc, add); break;
-    case 1: Tile<1, kVectors, kTransposed>(k, row(i), lda, b, ldb, rest, ldc, add); break;
+    case 5: tile(std::integral_constant<int, 5>()); break;
+    case 4: tile(std::integral_constant<int, 4>()); break;
+    case 3: tile(std::integral_constant<int, 3>()); break;
+    case 2: tile(std::integral_constant<int, 2>()); break;
+    case 1: tile(std::integral_constant<int, 1>()); break;
     default: break;
   }
 }
 
 template <bool kTransposed>
 inline void Product(int m, int n, int k, const float* a, int lda, const float* b, int ldb, float* c, int ldc,
-                    bool add) {
+                    const float* start, int lds) {
   // As many accumulators as the registers hold beside a row of B: 32 registers with AVX-512, 16 without.
   constexpr int kWide = kLanes == 16 ? 4 : 2;
+  const auto from = [start](int j) { return start ? start + j : nullptr; };
   int j = 0;
   for (; j + kWide * kLanes <= n; j += kWide * kLanes) {
-    Columns<kWide, kTransposed>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+    Columns<kWide, kTransposed, false>(m, k, a, lda, b + j, ldb, c + j, ldc, from(j), lds, 0);
   }
   if (kWide == 4 && j + 2 * kLanes <= n) {
-    Columns<2, kTransposed>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
+    Columns<2, kTransposed, false>(m, k, a, lda, b + j, ldb, c + j, ldc, from(j), lds, 0);
     j += 2 * kLanes;
   }
-  for (; j + kLanes <= n; j += kLanes) Columns<1, kTransposed>(m, k, a, lda, b + j, ldb, c + j, ldc, add);
-  for (; j < n; ++j) {
-    for (int i = 0; i < m; ++i) {
-      float sum = add ? c[i * static_cast<int64_t>(ldc) + j] : 0;
-      for (int p = 0; p < k; ++p) {
-        const int64_t at = kTransposed ? p * static_cast<int64_t>(lda) + i : i * static_cast<int64_t>(lda) + p;
-        sum += a[at] * b[p * static_cast<int64_t>(ldb) + j];
-      }
-      c[i * static_cast<int64_t>(ldc) + j] = sum;
-    }
+  for (; j + kLanes <= n; j += kLanes) {
+    Columns<1, kTransposed, false>(m, k, a, lda, b + j, ldb, c + j, ldc, from(j), lds, 0);
   }
+  if (j < n) Columns<1, kTransposed, true>(m, k, a, lda, b + j, ldb, c + j, ldc, from(j), lds, n - j);
 }
 
 void Gemm(int m, int n, int k, const float* a, int lda, bool a_transposed, const float* b, int ldb, float* c, int ldc,
-          bool add) {
+          const float* start, int lds) {
   if (a_transposed) {
-    Product<true>(m, n, k, a, lda, b, ldb, c, ldc, add);
+    Product<true>(m, n, k, a, lda, b, ldb, c, ldc, start, lds);
   } else {
-    Product<false>(m, n, k, a, lda, b, ldb, c, ldc, add);
+    Product<false>(m, n, k, a, lda, b, ldb, c, ldc, start, lds);
   }
+}
+
+// Rows of B that are read at once: enough streams to keep memory busy.
+template <int kRows>
+inline void DotRows(int64_t n, const float* x, const float* b, int64_t ldb, const float* start, float* y) {
+  V sum[kRows] = {};
+  ForVectors(n, [&](auto load, auto) {
+    const V in = load(x);
+    for (int i = 0; i < kRows; ++i) sum[i] += in * load(b + i * ldb);
+  });
+  for (int i = 0; i < kRows; ++i) y[i] = Sum(sum[i]) + (start ? start[i] : 0.0f);
+}
+
+void Dots(int64_t rows, int64_t n, const float* x, const float* b, int64_t ldb, const float* start, float* y) {
+  int64_t r = 0;
+  const auto from = [&] { return start ? start + r : nullptr; };
+  for (; r + 4 <= rows; r += 4) DotRows<4>(n, x, b + r * ldb, ldb, from(), y + r);
+  for (; r < rows; ++r) DotRows<1>(n, x, b + r * ldb, ldb, from(), y + r);
 }
 
 void Transpose(int m, int n, const float* in, int ldi, float* out, int ldo) {
@@ -187,9 +247,7 @@ void Transpose(int m, int n, const float* in, int ldi, float* out, int ldo) {
 float MaxOf(int64_t n, const float* x) {
   V best = Splat(-INFINITY);
   ForVectors(n, [&](auto load, auto) { best = Max(best, load(x, -INFINITY)); });
-  float result = best[0];
-  for (int i = 1; i < kLanes; ++i) result = best[i] > result ? best[i] : result;
-  return result;
+  return Largest(best);
 }
 
 float Dot(int64_t n, const float* x, const float* y) {
@@ -372,8 +430,7 @@ void AdamW(int64_t n, const AdamWScalars& k, const float* g, float* m, float* v,
     const V gradient = load(g) * k.clip;
     const V first = load(m) * k.beta1 + gradient * (1.0f - k.beta1);
     const V second = load(v) * k.beta2 + gradient * gradient * (1.0f - k.beta2);
-    V root = second;
-    for (int i = 0; i < kLanes; ++i) root[i] = std::sqrt(root[i]);
+    const V root = Sqrt(second);
     store(m, first);
     store(v, second);
     store(p, load(p) * keep - first / (root * k.root_correction2 + k.eps) * rate);
@@ -384,7 +441,7 @@ void AdamW(int64_t n, const AdamWScalars& k, const float* g, float* m, float* v,
 
 extern const Simd GROUND_SIMD_TABLE;
 const Simd GROUND_SIMD_TABLE = {
-    GROUND_SIMD_NAME, Gemm,         Transpose,         MaxOf,    Dot,          SquareSum, ExpRow,
+    GROUND_SIMD_NAME, Gemm,         Dots,  Transpose,         MaxOf,    Dot,          SquareSum, ExpRow,
     Scale,            Add,          ScoreGradient,     RmsNorm,  RmsNormGradient, LayerNorm, LayerNormGradient,
     Rotate,           SwiGlu,       SwiGluGradient,    GeluRow,  GeluGradient, CrossEntropy, AdamW,
 };

@@ -82,6 +82,10 @@ function productsOfNode(node: GraphNode, outputs: ReadonlyMap<string, NodeOutput
       return attentionProducts(node, shapeOf(0), 2);
     case 'GroundAttentionGradient':
       return attentionProducts(node, shapeOf(1), 5);
+    case 'GroundLinear':
+    case 'GroundLinearInputGradient':
+    case 'GroundLinearWeightGradient':
+      return [linearProduct(node, shapeOf(0), shapeOf(1))];
     case 'GroundLinearCrossEntropy': {
       const [rows = 0, inner = 0] = shapeOf(0);
       const columns = shapeOf(1)[0] ?? 0;
@@ -109,6 +113,19 @@ function attentionProducts(
     inner: wide / heads,
     columns,
   }));
+}
+
+/** The product of a fused linear layer or of one of its gradients, [rows, inner] × [inner, columns]. */
+function linearProduct(
+  { op, outputs }: GraphNode,
+  [first = 0, second = 0]: readonly number[],
+  [, other = 0]: readonly number[],
+): Product {
+  const columns = outputs[0]?.shape[1] ?? 0;
+  // The gradient of the weight adds over rows, the other two over the width of their first input.
+  return op === 'GroundLinearWeightGradient'
+    ? { batch: 1, rows: second, inner: first, columns: other }
+    : { batch: 1, rows: first, inner: second, columns };
 }
 
 function matrixProduct(node: GraphNode, shape: readonly number[]): Product {
