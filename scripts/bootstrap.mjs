@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Makes a fresh clone runnable, then runs what was asked for: `node scripts/bootstrap.mjs test|demo [arguments]`.
+ * Makes a fresh clone runnable, then runs what was asked for: `node scripts/bootstrap.mjs test|demo|ablation [arguments]`.
  * Installs the npm packages when they are missing or older than the lock file, builds, and sets up libtensorflow
  * (except with `--engine wasm`). Plain JavaScript without imports from npm: nothing is installed when it starts.
  */
@@ -36,8 +36,8 @@ if (major < 20 || (major === 20 && minor < 11)) {
   console.error(`error: ground needs Node 20.11 or newer, this is ${process.versions.node}`);
   process.exit(1);
 }
-if (target !== 'test' && target !== 'demo') {
-  console.error('usage: node scripts/bootstrap.mjs test|demo [arguments]');
+if (target !== 'test' && target !== 'demo' && target !== 'ablation') {
+  console.error('usage: node scripts/bootstrap.mjs test|demo|ablation [arguments]');
   process.exit(2);
 }
 
@@ -49,8 +49,8 @@ const engine = rest[rest.indexOf('--engine') + 1];
 const wantsWasm = (rest.includes('--engine') && engine === 'wasm') || rest.includes('--engine=wasm');
 if (!wantsWasm) {
   const code = run(process.execPath, ['dist/cli/main.js', 'setup']);
-  if (code !== 0 && target === 'demo') {
-    console.error(`\nlibtensorflow could not be set up. Without it: npm run demo -- --engine wasm (slower)`);
+  if (code !== 0 && target !== 'test') {
+    console.error(`\nlibtensorflow could not be set up. Without it: npm run ${target} -- --engine wasm (slower)`);
     process.exit(code);
   }
   if (code !== 0)
@@ -62,5 +62,5 @@ if (target === 'test') {
   must(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
   must(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...rest]);
 } else {
-  must(process.execPath, ['--import', 'tsx', 'scripts/demo.ts', ...rest]);
+  must(process.execPath, ['--import', 'tsx', `scripts/${target}.ts`, ...rest]);
 }
