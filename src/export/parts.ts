@@ -5,6 +5,7 @@
  */
 import { recordKernels } from '../engine/record.ts';
 import * as tf from '../engine/tf.ts';
+import { tileEncoderOf } from '../models/config.ts';
 import type { Ferret } from '../models/ferret.ts';
 import { unitLength } from '../models/positions.ts';
 import { toTensors } from '../models/tensors.ts';
@@ -107,7 +108,7 @@ function visionEncoder(model: Ferret, views: ExportViews): Part {
 function projectors(model: Ferret, views: ExportViews): Part {
   const { config } = model;
   const { globalPatches, tilePatches } = patchCounts(model);
-  const { global_encoder: global, local_encoder: local } = config;
+  const [global, local] = [config.global_encoder, tileEncoderOf(config)];
   return {
     sizes: imageSizes(views),
     inputs: ({ images = 0, tiles = 0 }) => ({
@@ -134,7 +135,10 @@ function projectors(model: Ferret, views: ExportViews): Part {
       }
       if (maps.local) {
         const places = centres === undefined ? null : model.positions(rowsOf(centres));
-        out.tile_tokens = byImage(places === null ? maps.local : tf.add(unitLength(maps.local), places), tiles);
+        out.tile_tokens = byImage(
+          places === null ? maps.local : tf.add(unitLength(maps.local), places),
+          tiles,
+        );
       }
       if (config.referring.features === 'encoder') return out;
       if (maps.global) out.global_map = byImage(maps.global, seen);
@@ -173,7 +177,7 @@ function regionSampler(model: Ferret, views: ExportViews): Part {
       const { regions: geometry } = toTensors(batch);
       return {
         global_map: tf.ones([images, globalPatches, width(config.global_encoder)]),
-        ...(isTiled && { tile_map: tf.ones([tiles, tilePatches, width(config.local_encoder)]) }),
+        ...(isTiled && { tile_map: tf.ones([tiles, tilePatches, width(tileEncoderOf(config))]) }),
         ...(geometry && regionInputs(geometry)),
       };
     },
@@ -334,10 +338,10 @@ function imageSizes(views: ExportViews): readonly Sizes[] {
 }
 
 function patchCounts({ config }: Ferret): { readonly globalPatches: number; readonly tilePatches: number } {
-  const { image, global_encoder: global, local_encoder: local } = config;
+  const { image } = config;
   const count = ({ patch_size: patch }: { readonly patch_size: number }): number =>
     Math.floor(image.side / patch) ** 2;
-  return { globalPatches: count(global), tilePatches: count(local) };
+  return { globalPatches: count(config.global_encoder), tilePatches: count(tileEncoderOf(config)) };
 }
 
 /** [n, patches, width] -> [n · patches, width]. */
