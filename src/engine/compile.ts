@@ -1,4 +1,4 @@
-import { GroundError } from '../errors.ts';
+import { GroundError, messageOf } from '../errors.ts';
 import { type BackendAccess, tensorflowBackend } from './backend.ts';
 import { DryBinding } from './dry/binding.ts';
 import { encodeGraph, type GraphAttribute, type GraphNode, type NodeOutput } from './graphdef.ts';
@@ -112,6 +112,8 @@ export function observeRecordings(observer: (graph: RecordedGraph) => void): () 
   return () => observers.delete(observer);
 }
 
+const RUN_EAGERLY = 'use `--set engine.compile=off`, which runs op by op';
+
 let functionsMade = 0;
 
 /** Type attributes that tfjs leaves to the eager runtime to infer from the first input; a graph must have them. */
@@ -132,7 +134,7 @@ function record(
   }
   const real = backend.binding;
   const shapes = new DryBinding({ outside: real });
-  const recorder = new Recorder(shapes, inputIds);
+  const recorder = new Recorder(key, shapes, inputIds);
   backend.binding = { ...shapes, ...recorder.calls };
   let outputNodes: string[];
   try {
@@ -181,10 +183,12 @@ class Recorder {
   readonly inputNodes: string[] = [];
   /** Tensors that `f` reads although they are no inputs and were not made by it: handed in at each run as they were. */
   readonly captured: number[] = [];
+  readonly #key: string;
   readonly #binding: DryBinding;
   readonly #sourceOf = new Map<number, string>();
 
-  constructor(binding: DryBinding, inputIds: readonly number[]) {
+  constructor(key: string, binding: DryBinding, inputIds: readonly number[]) {
+    this.#key = key;
     this.#binding = binding;
     for (const id of inputIds) this.#placeholder(id);
   }
@@ -192,7 +196,9 @@ class Recorder {
   #createTensor(shape: number[], dtype: number, values: tf.backend_util.BackendValues): number {
     const id = this.#binding.createTensor(shape, dtype, values);
     if (!ArrayBuffer.isView(values)) {
-      throw new GroundError('engine', 'a step that creates string tensors cannot be recorded');
+      throw new GroundError('engine', `"${this.#key}" cannot be recorded: it creates a tensor of strings`, {
+        hint: RUN_EAGERLY,
+      });
     }
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
     const attributes: Record<string, GraphAttribute> = {
@@ -205,7 +211,7 @@ class Recorder {
   }
 
   #executeOp(op: string, attributes: OpAttribute[], inputIds: number[], outputs: number): TensorMetadata[] {
-    const made = this.#binding.executeOp(op, attributes, inputIds, outputs);
+    const made = this.#shapesOf(op, attributes, inputIds, outputs);
     const sources = inputIds.map(id => this.#source(id));
     const attrs = Object.fromEntries(attributes.map(a => [a.name, graphAttribute(this.#binding, op, a)]));
     const implied = IMPLIED_TYPES[op];
@@ -219,6 +225,15 @@ class Recorder {
     return made;
   }
 
+  #shapesOf(op: string, attributes: OpAttribute[], inputIds: number[], outputs: number): TensorMetadata[] {
+    try {
+      return this.#binding.executeOp(op, attributes, inputIds, outputs);
+    } catch (cause) {
+      const why = `op ${op} of "${this.#key}" cannot be recorded: ${messageOf(cause)}`;
+      throw new GroundError('engine', why, { hint: RUN_EAGERLY, cause });
+    }
+  }
+
   /** Nodes that differ in what they wait for are not merged by TensorFlow, nor is what is computed from them. */
   #after(id: number, dependency: number): TensorMetadata {
     const sources = [this.#source(id), `^${this.#source(dependency).split(':')[0]}`];
@@ -230,8 +245,16 @@ class Recorder {
   }
 
   #tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array {
-    if (this.#sourceOf.has(id)) {
-      throw new GroundError('engine', 'a step that reads tensors back while it runs cannot be recorded');
+    const source = this.#sourceOf.get(id);
+    if (source !== undefined) {
+      const op = this.nodes.find(node => node.name === source.split(':')[0])?.op;
+      throw new GroundError(
+        'engine',
+        `"${this.#key}" cannot be recorded: it reads the result of op ${op} back`,
+        {
+          hint: RUN_EAGERLY,
+        },
+      );
     }
     return this.#binding.tensorDataSync(id);
   }
@@ -285,5 +308,11 @@ function graphAttribute(binding: Binding, op: string, { name, type, value }: OpA
     if (type === binding.TF_ATTR_TYPE) return { kind: 'type', value: Number(value) };
     if (type === binding.TF_ATTR_STRING) return { kind: 'string', value: String(value) };
   }
-  throw new GroundError('engine', `op ${op} cannot be recorded: its attribute ${name} is of an unknown kind`);
+  throw new GroundError(
+    'engine',
+    `op ${op} cannot be recorded: its attribute ${name} is of an unknown kind`,
+    {
+      hint: RUN_EAGERLY,
+    },
+  );
 }

@@ -42,6 +42,9 @@ export interface StepHooks {
 /** Gradient of each trained parameter, in the plan's order; null where the loss does not reach it. */
 export type Gradients = readonly (tf.Tensor | null)[];
 
+/** Numbers of the gradients that one function adds up. */
+const ADDED_AT_ONCE = 1 << 24;
+
 /** What a micro-batch has come to. */
 interface Part {
   readonly loss: number;
@@ -275,15 +278,17 @@ export class TrainStep {
     return adamwInPlace(this.#plan.banks, this.#moments, gradients, scalars, this.#stage.optimizer);
   }
 
-  /** a + b, disposing both. */
+  /** a + b, disposing both; so many at a time that only few are there three times over. */
   #addGradients(a: Gradients, b: Gradients): Gradients {
-    return a.map((x, i) => {
-      const y = b[i] ?? null;
-      if (!x || !y) return x ?? y;
-      const sum = tf.add(x, y);
-      tf.dispose([x, y]);
-      return sum;
-    });
+    const sums = a.map((x, i) => x ?? b[i] ?? null);
+    const both = a.flatMap((x, i) => (x && b[i] ? [{ i, pair: [x, b[i]] as const, size: x.size }] : []));
+    for (const group of inGroups(both, ADDED_AT_ONCE)) {
+      const pairs = group.map(({ pair }) => pair);
+      const added = this.#functions.call('add', pairs.flat(), () => pairs.map(([x, y]) => tf.add(x, y)));
+      tf.dispose(pairs.flat());
+      for (const [n, { i }] of group.entries()) sums[i] = added[n] ?? null;
+    }
+    return sums;
   }
 
   #replaceMoments(moments: readonly BankState[]): void {
@@ -321,6 +326,21 @@ function takeNumber(scalar: tf.Tensor): number {
 
 function finite(value: number): number | undefined {
   return Number.isFinite(value) ? value : undefined;
+}
+
+/** Groups of at most `most` numbers, in order; what is larger is a group of its own. */
+function inGroups<T extends { readonly size: number }>(items: readonly T[], most: number): T[][] {
+  const groups: T[][] = [];
+  let room = 0;
+  for (const item of items) {
+    if (item.size > room || groups.length === 0) {
+      groups.push([]);
+      room = most;
+    }
+    groups.at(-1)?.push(item);
+    room -= item.size;
+  }
+  return groups;
 }
 
 function disposeGradients(gradients: Gradients): void {
