@@ -1,16 +1,15 @@
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
+import { tensorflowBackend } from '../../src/engine/backend.ts';
 import { CompiledFunctions } from '../../src/engine/compile.ts';
 import { tensorCount } from '../../src/engine/memory.ts';
+import { hasNativeOps, nativeOp } from '../../src/engine/native-ops.ts';
 import { gatherRows } from '../../src/engine/ops.ts';
 import * as tf from '../../src/engine/tf.ts';
 import { Random } from '../../src/random.ts';
 import { startTestEngine } from '../helpers/engine.ts';
 
+const engineIsThere = (await startTestEngine()).name === 'tensorflow';
 let functions = new CompiledFunctions();
-
-beforeAll(async () => {
-  await startTestEngine();
-});
 
 afterEach(() => {
   functions.dispose();
@@ -87,6 +86,84 @@ describe('compiled functions', () => {
     for (const n of [1, 2, 1, 3, 1, 2]) call(n);
     expect(runs).toBe(tf.getBackend() === 'tensorflow' ? 4 : 6);
     few.dispose();
+  });
+
+  it('take what they forget out of the engine', () => {
+    const backend = tensorflowBackend();
+    if (!backend) return;
+    const real = backend.binding;
+    const registered = new Set<string>();
+    backend.binding = {
+      ...real,
+      registerFunction(name, graph, inputs, outputs) {
+        registered.add(name);
+        real.registerFunction(name, graph, inputs, outputs);
+      },
+      removeFunction(name) {
+        registered.delete(name);
+        real.removeFunction(name);
+      },
+    };
+    const few = new CompiledFunctions(3);
+    const most: number[] = [];
+    try {
+      for (let n = 1; n <= 8; n++) {
+        const x = tf.ones([n]);
+        tf.dispose([x, ...few.call('f', [x], () => [tf.neg(x)])]);
+        most.push(registered.size);
+      }
+      few.dispose();
+    } finally {
+      backend.binding = real;
+    }
+    expect(most).toEqual([1, 2, 3, 3, 3, 3, 3, 3]);
+    expect([...registered]).toEqual([]);
+  });
+
+  describe.runIf(engineIsThere)('name what stands in the way', () => {
+    const x = (): tf.Tensor => tf.tensor([0.5, 2]);
+    const op = (name: string, input: tf.Tensor): tf.Tensor => nativeOp(name, [input], {}, 1)[0] as tf.Tensor;
+
+    it('an op whose shapes are not known, and none is left behind', () => {
+      const input = x();
+      const call = (): unknown => functions.call('odd', [input], () => [op('Digamma', tf.neg(input))]);
+      const before = tensorCount();
+      for (let i = 0; i < 2; i++) {
+        expect(call).toThrow(/op Digamma of "odd" cannot be recorded/);
+        expect(tensorCount()).toBe(before);
+      }
+      expect(values(functions.call('odd', [input], () => [tf.neg(input)]))).toEqual([[-0.5, -2]]);
+      input.dispose();
+    });
+
+    it('an op whose result is read back', () => {
+      const input = x();
+      const call = (): unknown =>
+        functions.call('peek', [input], () => [tf.mul(input, tf.exp(input).dataSync()[0] ?? 0)]);
+      expect(call).toThrow('"peek" cannot be recorded: it reads the result of op Exp back');
+      input.dispose();
+    });
+
+    it('an op that XLA has not', () => {
+      const compiled = new CompiledFunctions(2, {}, 'xla');
+      const input = x();
+      const rows = tf.tensor([0, 1], [2], 'int32');
+      const sum = (): tf.Tensor =>
+        nativeOp(
+          'GroundSumRows',
+          [tf.reshape(input, [2, 1]), rows],
+          { int: { count: 2 } },
+          1,
+        )[0] as tf.Tensor;
+      if (hasNativeOps()) {
+        expect(() => compiled.call('sums', [input, rows], () => [sum()])).toThrow(
+          'XLA has no GroundSumRows, which "sums" needs',
+        );
+      }
+      expect(values(compiled.call('negated', [input], () => [tf.neg(input)]))).toEqual([[-0.5, -2]]);
+      compiled.dispose();
+      tf.dispose([input, rows]);
+    });
   });
 
   it('read a tensor that is neither input nor made inside as it was', () => {
