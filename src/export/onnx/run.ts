@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { GroundError, messageOf } from '../../errors.ts';
 import { MODEL_FILE } from './write.ts';
@@ -31,9 +32,15 @@ export interface OnnxSession {
 export async function openOnnx(folder: string, name: string = MODEL_FILE): Promise<OnnxSession> {
   const ort = await importRuntime();
   const file = path.join(folder, name);
-  const session = await ort.InferenceSession.create(file, { logSeverityLevel: 3 }).catch(
+  const hint = `${name} or the ${name}_data beside it is missing or damaged: copy the whole folder anew, or export again`;
+  if (!existsSync(file)) throw new GroundError('export', `${file} is missing`, { hint });
+  // Only what is fatal is logged: what is wrong with a file is in the error.
+  const session = await ort.InferenceSession.create(file, { logSeverityLevel: 4 }).catch(
     (thrown: unknown) => {
-      throw new GroundError('export', `onnxruntime refuses ${file}: ${messageOf(thrown)}`, { cause: thrown });
+      throw new GroundError('export', `onnxruntime refuses ${file}: ${reasonOf(thrown)}`, {
+        hint,
+        cause: thrown,
+      });
     },
   );
   return {
@@ -64,6 +71,16 @@ async function importRuntime(): Promise<typeof import('onnxruntime-node')> {
       cause: thrown,
     });
   }
+}
+
+/** What onnxruntime says, without the places in its own sources that it says first. */
+function reasonOf(thrown: unknown): string {
+  return (
+    messageOf(thrown)
+      .trim()
+      .split(/\.cc:\d+ (?:\w+ )?/)
+      .at(-1) ?? ''
+  );
 }
 
 function plainTensor(name: string, tensor: import('onnxruntime-node').Tensor): OnnxTensor {
