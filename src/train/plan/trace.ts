@@ -9,9 +9,9 @@ import { TrainStep } from '../step.ts';
 import { type GraphCost, graphCost, type Product, productsOf } from './cost.ts';
 import { type PeakMemory, peakMemory } from './liveness.ts';
 
-/** One function of a step: the gradients of a micro-batch, or the update. */
+/** One function of a step: the gradients of a micro-batch, their sum with those before, or the update. */
 export interface TracedFunction {
-  readonly kind: 'gradients' | 'update';
+  readonly kind: 'gradients' | 'add' | 'update';
   readonly cost: GraphCost;
   readonly peak: PeakMemory;
   /** Tensors alive around it when it is called: weights, moments, batch, gradients so far. Bytes. */
@@ -63,7 +63,7 @@ export async function traceStep(
       step.run(batches, 0, { gradients: () => undefined });
       const functions = binding.calls.map(({ graph, liveBytes }): TracedFunction => {
         return {
-          kind: graph.key.startsWith('update') ? 'update' : 'gradients',
+          kind: kindOf(graph),
           cost: graphCost(graph),
           peak: peakMemory(graph),
           around: liveBytes,
@@ -77,7 +77,7 @@ export async function traceStep(
         between: binding.peakBytes,
         averageBytes: stage.ema ? trainedBytes(training) : 0,
         batchBytes: (binding.calls[0]?.liveBytes ?? standing) - standing,
-        gradientBytes: gradientBytes(binding.calls.find(call => !call.graph.key.startsWith('update'))?.graph),
+        gradientBytes: gradientBytes(binding.calls.find(call => kindOf(call.graph) === 'gradients')?.graph),
       };
       step.dispose();
       model.parameters.dispose();
@@ -85,6 +85,11 @@ export async function traceStep(
     },
     { eagerOnly: engine === 'wasm' },
   );
+}
+
+function kindOf({ key }: RecordedGraph): TracedFunction['kind'] {
+  if (key === 'add') return 'add';
+  return key.startsWith('update') ? 'update' : 'gradients';
 }
 
 function trainedBytes({ banks }: TrainingPlan): number {
