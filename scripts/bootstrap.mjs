@@ -50,7 +50,9 @@ const wantsWasm = (rest.includes('--engine') && engine === 'wasm') || rest.inclu
 if (!wantsWasm) {
   const code = run(process.execPath, ['dist/cli/main.js', 'setup']);
   if (code !== 0 && target !== 'test') {
-    console.error(`\nlibtensorflow could not be set up. Without it: npm run ${target} -- --engine wasm (slower)`);
+    console.error(
+      `\nlibtensorflow could not be set up. Without it: npm run ${target} -- --engine wasm (slower)`,
+    );
     process.exit(code);
   }
   if (code !== 0)

@@ -185,6 +185,13 @@ class Llama(nn.Module):
         return x
 
 
+def placed(tokens, places):
+    """Tokens of length 1 plus positions, where there are any."""
+    if places is None:
+        return tokens
+    return F.rms_norm(tokens, tokens.shape[-1:], eps=1e-6) / math.sqrt(tokens.shape[-1]) + places
+
+
 def sine_cosine(centres, width, cells):
     quarter = width // 4
     frequencies = math.pi * cells ** (torch.arange(quarter) / max(1, quarter - 1))
@@ -225,9 +232,9 @@ class Ferret(nn.Module):
 
     def loss(self, batch, made, maps):
         rows, length = batch["tokens"].shape
-        visual = [self.global_projector(maps["global"]) + made.get("global_places", 0)]
+        visual = [placed(self.global_projector(maps["global"]), made.get("global_places"))]
         if "local" in maps:
-            visual.append(self.local_projector(maps["local"]) + made.get("local_places", 0))
+            visual.append(placed(self.local_projector(maps["local"]), made.get("local_places")))
         if len(batch["points"]) > 0:
             visual.append(self.sampler(maps, batch))
         x = self.llm.embedding(batch["tokens"].flatten())

@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { ScenePreset } from '../data/sources/scene-options.ts';
+import { SCENE_PRESETS, type ScenePreset } from '../data/sources/scene-options.ts';
 import { registerDataBuild } from './data-build.ts';
 import { registerDataExport } from './data-export.ts';
 import { registerDataLook } from './data-look.ts';
@@ -37,7 +37,7 @@ export function register(program: Command): void {
       .option('--seed <n>', 'the same seed gives the same scenes', '0')
       .addOption(
         new Option('--preset <name>', 'how crowded they are')
-          .choices(['easy', 'normal', 'hard'])
+          .choices(Object.keys(SCENE_PRESETS))
           .default('normal'),
       )
       .option('--size <sizes>', 'pixels: 96, 96x64, or several with commas')

@@ -54,7 +54,7 @@ export function pairsOf(record: Annotations, maxObjects: number, random: Random)
 }
 
 /**
- * The batch of B samples. Captions and phrases are `<s> … </s>` padded with `</s>` to one length L. Every other batch
+ * The batch of B samples. Captions are `<s> … </s>` padded with `</s>` to one length, and so are phrases. Every other batch
  * (drawn by its samples) names objects by their label alone: full descriptions are told apart by colour long before
  * anybody has to look at the shape. Throws `config` when the model has no text tower.
  */
@@ -77,10 +77,8 @@ export function collateContrastive(
   const phrases = samples.flatMap(sample =>
     sample.pairs.phrases.map(({ text, label }) => encode(byLabel ? label : text)),
   );
-  const length = Math.min(
-    bucketSize(Math.max(...[...captions, ...phrases].map(p => p.length)), 8, 4),
-    longest,
-  );
+  const lengthOf = (texts: readonly (readonly number[])[]): number =>
+    Math.min(bucketSize(Math.max(1, ...texts.map(text => text.length)), 4, 2), longest);
   const regions = bucketSize(phrases.length, 4, 2);
   const views = samples.map(sample => sample.views);
   const tiles = bucketSize(
@@ -99,8 +97,8 @@ export function collateContrastive(
     globalPixels,
     localPixels,
     tileImages: ints(tileImagesOf(views, tiles)),
-    captions: padText(captions, captions.length, length, tokenizer.endId),
-    phrases: padText(phrases, regions, length, tokenizer.endId),
+    captions: padText(captions, captions.length, lengthOf(captions), tokenizer.endId),
+    phrases: padText(phrases, regions, lengthOf(phrases), tokenizer.endId),
     globalRows: global.rows,
     globalWeights: global.weights,
     localRows: local.rows,

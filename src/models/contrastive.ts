@@ -1,12 +1,13 @@
+import { gatherRows } from '../engine/ops.ts';
 import * as tf from '../engine/tf.ts';
-import { symmetricInfoNce, unitRows } from '../nn/contrast.ts';
+import { patchInfoNce, symmetricInfoNce, unitRows } from '../nn/contrast.ts';
 import { constant, normal } from '../nn/init.ts';
 import { Linear } from '../nn/linear.ts';
 import type { Parameter, Scope } from '../nn/parameter.ts';
 import { meanPool, weightedRows } from '../nn/pooling.ts';
 import { ClipText } from './clip-text.ts';
 import { type ModelConfig, tileEncoderOf } from './config.ts';
-import type { ContrastiveTensors, PoolingTensors } from './tensors.ts';
+import type { ContrastiveTensors, PoolingTensors, TextTensors } from './tensors.ts';
 
 /** CLIP never lets the similarity scale exceed 100, which keeps early training from collapsing. */
 const LARGEST_LOG_SCALE = Math.log(100);
@@ -20,8 +21,10 @@ export interface ContrastiveFeatures {
 }
 
 /**
- * Contrastive pretraining of both encoders against one text tower: images with captions as in CLIP, and regions, their
- * patches averaged, with phrases. For setups without published weights.
+ * Contrastive pretraining of both encoders against one text tower: images with captions as in CLIP, and regions with
+ * phrases, both their averaged patches and each patch on its own. The last is what makes patches say what they are part of,
+ * which a language model asks of them later; averages alone may tell shapes apart while no patch does. For setups without
+ * published weights.
  */
 export class ContrastiveHead {
   readonly #text: ClipText;
@@ -49,12 +52,11 @@ export class ContrastiveHead {
     this.#logitScale = scope.parameter('logit_scale', [], constant(Math.log(1 / 0.07)));
   }
 
-  /** The mean of the InfoNCE losses that the batch allows: images and regions, global and local. */
+  /** The mean of the InfoNCE losses that the batch allows: images, regions and the patches of regions, global and local. */
   loss(batch: ContrastiveTensors, features: ContrastiveFeatures): tf.Scalar {
-    const texts = unitRows(
-      this.#textProjection.apply(this.#text.pooled(this.#text.apply(batch.texts, null), batch.textEnds)),
-    );
-    const captions = tf.slice(texts, [0, 0], [batch.size, -1]);
+    const read = ({ ids, ends }: TextTensors): tf.Tensor2D =>
+      unitRows(this.#textProjection.apply(this.#text.pooled(this.#text.apply(ids, null), ends)));
+    const captions = read(batch.captions);
     const scale = tf.exp(tf.minimum(this.#logitScale.value, LARGEST_LOG_SCALE));
     const similarity = (seen: tf.Tensor2D, said: tf.Tensor2D): tf.Tensor2D =>
       tf.mul(tf.matMul(unitRows(seen), said, false, true), scale);
@@ -71,17 +73,25 @@ export class ContrastiveHead {
       terms.push(symmetricInfoNce(similarity(images, captions), batch.captionPairs));
     }
     if (batch.regions !== null) {
-      const { count, pairs } = batch.regions;
-      const phrases = tf.slice(texts, [batch.size, 0], [count, -1]);
-      const contrast = (patches: tf.Tensor2D, pooling: PoolingTensors, projection: Linear): tf.Scalar => {
+      const { pairs } = batch.regions;
+      const phrases = read(batch.regions.phrases);
+      const contrast = (patches: tf.Tensor2D, pooling: PoolingTensors, projection: Linear): tf.Scalar[] => {
         const pooled = weightedRows(withZeroRow(patches), pooling.rows, pooling.weights);
-        return symmetricInfoNce(similarity(projection.apply(pooled), phrases), pairs);
+        const each = gatherRows(
+          withZeroRow(unitRows(projection.apply(patches))),
+          pooling.rows,
+        ) as tf.Tensor3D;
+        return [
+          symmetricInfoNce(similarity(projection.apply(pooled), phrases), pairs),
+          patchInfoNce(tf.mul(each, scale), phrases, pooling.weights, pairs),
+        ];
       };
       if (global !== null) {
-        terms.push(contrast(global.patches, batch.regions.global, this.#globalRegionProjection));
+        terms.push(...contrast(global.patches, batch.regions.global, this.#globalRegionProjection));
       }
-      if (localPatches !== null)
-        terms.push(contrast(localPatches, batch.regions.local, this.#localProjection));
+      if (localPatches !== null) {
+        terms.push(...contrast(localPatches, batch.regions.local, this.#localProjection));
+      }
     }
     if (terms.length === 0) return tf.scalar(0);
     return tf.mul(tf.addN(terms), 1 / terms.length);

@@ -57,6 +57,12 @@ export interface PoolingTensors {
   readonly weights: tf.Tensor2D;
 }
 
+/** Texts of one length L, int32 [n, L], and the row of each one's end token in [n · L]. */
+export interface TextTensors {
+  readonly ids: tf.Tensor2D;
+  readonly ends: tf.Tensor1D;
+}
+
 /** A `ContrastiveBatch` in the engine. */
 export interface ContrastiveTensors {
   readonly kind: 'contrastive';
@@ -65,13 +71,11 @@ export interface ContrastiveTensors {
   readonly localPixels: tf.Tensor4D | null;
   /** Averages tiles into images [B, N]. */
   readonly tileMean: tf.Tensor2D | null;
-  /** Captions, then phrases, int32 [B + R, L]. */
-  readonly texts: tf.Tensor2D;
-  /** The row of each text's end token in [(B + R) · L]. */
-  readonly textEnds: tf.Tensor1D;
+  readonly captions: TextTensors;
   readonly captionPairs: PairTensors;
   readonly regions: {
     readonly count: number;
+    readonly phrases: TextTensors;
     readonly global: PoolingTensors;
     readonly local: PoolingTensors;
     readonly pairs: PairTensors;
@@ -187,25 +191,20 @@ function inPools(indices: Ints, regions: number, pool: number): Int32Array {
 function contrastiveTensors(batch: ContrastiveBatch): ContrastiveTensors {
   const { size } = batch;
   const regions = batch.phraseClasses.data.length;
-  const [captionLength, phraseLength] = [lastOf(batch.captions), regions === 0 ? 0 : lastOf(batch.phrases)];
-  const length = Math.max(captionLength, phraseLength);
-  const texts = new Int32Array((size + regions) * length);
-  widen(batch.captions.data, captionLength, texts, length, 0);
-  widen(batch.phrases.data, phraseLength, texts, length, size * length);
   return {
     kind: 'contrastive',
     size,
     globalPixels: pixels(batch.globalPixels),
     localPixels: pixels(batch.localPixels),
     tileMean: batch.tileImages.data.length === 0 ? null : tileMean(batch.tileImages.data, size),
-    texts: tf.tensor2d(texts, [size + regions, length], 'int32'),
-    textEnds: tf.tensor1d(endRows(texts, length), 'int32'),
+    captions: texts(batch.captions),
     captionPairs: pairs(equalRows(batch.captions)),
     regions:
       regions === 0
         ? null
         : {
             count: regions,
+            phrases: texts(batch.phrases),
             global: {
               rows: matrixOfInts(batch.globalRows),
               weights: matrix(batch.globalWeights),
@@ -216,13 +215,8 @@ function contrastiveTensors(batch: ContrastiveBatch): ContrastiveTensors {
   };
 }
 
-/** Copies rows of `from` numbers into rows of `to`, repeating each row's last number: texts are padded with the end token. */
-function widen(data: Int32Array, from: number, out: Int32Array, to: number, offset: number): void {
-  for (let row = 0; from > 0 && row < data.length / from; row++) {
-    for (let t = 0; t < to; t++) {
-      out[offset + row * to + t] = data[row * from + Math.min(t, from - 1)] ?? 0;
-    }
-  }
+function texts(ids: Ints): TextTensors {
+  return { ids: matrixOfInts(ids), ends: tf.tensor1d(endRows(ids.data, lastOf(ids)), 'int32') };
 }
 
 /** The row of each text's end token: the first that equals the text's last number, which is padding or the end itself. */

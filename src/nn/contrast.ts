@@ -33,6 +33,28 @@ export function symmetricInfoNce(
 }
 
 /**
+ * InfoNCE of every patch of n regions against the phrases of all: `patches` [n, k, width] (unit rows times the scale of
+ * similarities), `phrases` [n, width], unit rows. Each patch is to find its region's phrase; a region's patches weigh
+ * `shares` [n, k], which add up to 1, or to 0 where the region only pads. `pairs` as in `symmetricInfoNce`.
+ */
+export function patchInfoNce(
+  patches: tf.Tensor3D,
+  phrases: tf.Tensor2D,
+  shares: tf.Tensor2D,
+  pairs: { readonly blocked: tf.Tensor2D; readonly weights: tf.Tensor1D },
+): tf.Scalar {
+  const [n, k, width] = patches.shape;
+  const similarity = tf.matMul(tf.reshape(patches, [n * k, width]), phrases, false, true);
+  const allowed = tf.add(tf.reshape(similarity, [n, k, n]), tf.reshape(pairs.blocked, [n, 1, n]));
+  const own = tf.reshape(tf.add(tf.zeros([n, k], 'int32'), tf.reshape(tf.range(0, n, 1, 'int32'), [n, 1])), [
+    n * k,
+  ]);
+  const losses = crossEntropy(tf.reshape(allowed, [n * k, n]), own as tf.Tensor1D);
+  const perRegion = tf.sum(tf.mul(tf.reshape(losses, [n, k]), shares), 1);
+  return tf.div(tf.sum(tf.mul(perRegion, pairs.weights)), tf.maximum(tf.sum(pairs.weights), 1));
+}
+
+/**
  * SigLIP's loss (arXiv 2303.15343): every pair of rows and columns of `logits` [n, n] is a yes-or-no question of its own,
  * yes on the diagonal; the sum over a row's questions, averaged over the n rows.
  */

@@ -42,19 +42,12 @@ describe('the tiny tokenizer', () => {
     );
   });
 
-  it('writes a box as nine tokens, each number below 64 as one', () => {
+  it('writes a box as four tokens, each coordinate with what stands beside it, and each number below 64 as one', () => {
     const ids = tokenizer.encode(' [12, 3, 56, 63]');
-    expect(ids.map(id => tokenizer.decode([id]))).toEqual([
-      ' [',
-      '12',
-      ', ',
-      '3',
-      ', ',
-      '56',
-      ', ',
-      '63',
-      ']',
-    ]);
+    expect(ids.map(id => tokenizer.decode([id]))).toEqual([' [12', ', 3', ', 56', ', 63]']);
+    expect(tokenizer.decode(tokenizer.encode('1, 2 and [3, 4], 70, [99] [5'))).toBe(
+      '1, 2 and [3, 4], 70, [99] [5',
+    );
     const numbers = Array.from({ length: 64 }, (_, n) => tokenizer.encode(String(n)));
     expect(numbers.every(found => found.length === 1)).toBe(true);
     expect(new Set(numbers.flat()).size).toBe(64);

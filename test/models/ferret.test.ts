@@ -82,7 +82,7 @@ function alongDirection(parameter: Parameter, gradient: Float32Array, evaluate: 
   const original = Float32Array.from(parameter.value.dataSync());
   const direction = original.map(() => random.normal());
   const length = Math.hypot(...direction);
-  const step = Math.min(4e-3, Math.max(1e-3, 0.02 * Math.hypot(...original)));
+  const step = 1e-3;
   const at = (offset: number): number => {
     const moved = original.map((x, i) => x + (offset * (direction[i] ?? 0)) / length);
     parameter.assign(tf.tensor(moved, [...parameter.shape]));

@@ -42,7 +42,10 @@ const NORMAL: SceneOptions = {
   minVisible: 0.6,
 };
 
-/** `easy`: few large plain objects apart from each other; `hard`: many, small, overlapping. */
+/**
+ * `easy`: few large plain objects apart from each other; `wide`: of all sizes, from 4 % of the side on; `hard`: many, small,
+ * overlapping.
+ */
 export const SCENE_PRESETS = {
   easy: {
     ...NORMAL,
@@ -50,6 +53,14 @@ export const SCENE_PRESETS = {
     scale: [0.28, 0.5],
     textures: ['plain'],
     backgrounds: ['plain'],
+    minVisible: 1,
+  },
+  wide: {
+    ...NORMAL,
+    objects: [1, 5],
+    scale: [0.04, 0.45],
+    textures: ['plain'],
+    backgrounds: ['plain', 'gradient'],
     minVisible: 1,
   },
   normal: NORMAL,
