@@ -187,6 +187,9 @@ export const modelSchema: z.ZodType<ModelConfig> = section({
   pretraining: section({
     text_encoder: textEncoder.describe('CLIP’s text tower (keys of CLIPTextConfig).'),
     projection_dim: whole(1).describe('Width of the space in which images and texts are compared.'),
+    caption_weight: positive()
+      .exactOptional()
+      .describe('Weight of images with captions (1) against regions with phrases, whose weight is 1.'),
   })
     .exactOptional()
     .describe('What stage 0 needs to pretrain the encoders contrastively; absent with published weights.'),

@@ -28,6 +28,9 @@ export interface ContrastiveSample {
   readonly pairs: Pairs;
 }
 
+/** Share of the batches whose objects are named by their label alone. */
+const LABEL_SHARE = 0.8;
+
 /** Rows and weights of an average over patches. */
 interface Pool {
   readonly rows: Int32Array;
@@ -54,8 +57,8 @@ export function pairsOf(record: Annotations, maxObjects: number, random: Random)
 }
 
 /**
- * The batch of B samples. Captions are `<s> … </s>` padded with `</s>` to one length, and so are phrases. Every other batch
- * (drawn by its samples) names objects by their label alone: full descriptions are told apart by colour long before
+ * The batch of B samples. Captions are `<s> … </s>` padded with `</s>` to one length, and so are phrases. Four batches
+ * in five (drawn by its samples) name objects by their label alone: full descriptions are told apart by colour long before
  * anybody has to look at the shape. Throws `config` when the model has no text tower.
  */
 export function collateContrastive(
@@ -73,7 +76,7 @@ export function collateContrastive(
   const longest = tower.max_position_embeddings;
   const encode = (text: string): number[] => captionIds(text, tokenizer, longest);
   const captions = samples.map(sample => encode(sample.pairs.caption));
-  const byLabel = new Random('naming', ...samples.map(sample => sample.id)).next() < 0.5;
+  const byLabel = new Random('naming', ...samples.map(sample => sample.id)).next() < LABEL_SHARE;
   const phrases = samples.flatMap(sample =>
     sample.pairs.phrases.map(({ text, label }) => encode(byLabel ? label : text)),
   );

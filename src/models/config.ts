@@ -160,7 +160,12 @@ export interface ModelConfig {
   /** Longest sequence, visual tokens included. A sample beyond it is refused, never cut. */
   readonly max_length: number;
   /** The text tower that stage 0 needs to pretrain the encoders contrastively; absent with published weights. */
-  readonly pretraining?: { readonly text_encoder: ClipTextConfig; readonly projection_dim: number };
+  readonly pretraining?: {
+    readonly text_encoder: ClipTextConfig;
+    readonly projection_dim: number;
+    /** Weight of images with captions against regions with phrases, 1 where absent. */
+    readonly caption_weight?: number;
+  };
 }
 
 /** The network that reads the tiles: what of it decides how many features a tile has, and how wide. */

@@ -33,10 +33,12 @@ export class ContrastiveHead {
   readonly #globalRegionProjection: Linear;
   readonly #localProjection: Linear;
   readonly #logitScale: Parameter;
+  readonly #captionWeight: number;
 
   /** Declares `text_encoder.*` and `contrastive.*` below the root scope. */
   constructor(root: Scope, config: ModelConfig, pretraining: NonNullable<ModelConfig['pretraining']>) {
-    const { text_encoder, projection_dim } = pretraining;
+    const { text_encoder, projection_dim, caption_weight = 1 } = pretraining;
+    this.#captionWeight = caption_weight;
     const scope = root.at('contrastive');
     const linear = (at: Scope, inputs: number): Linear =>
       new Linear(at, inputs, projection_dim, { bias: false, weight: normal(inputs ** -0.5) });
@@ -52,7 +54,10 @@ export class ContrastiveHead {
     this.#logitScale = scope.parameter('logit_scale', [], constant(Math.log(1 / 0.07)));
   }
 
-  /** The mean of the InfoNCE losses that the batch allows: images, regions and the patches of regions, global and local. */
+  /**
+   * The weighted mean of the InfoNCE losses that the batch allows: images (of weight `caption_weight`), regions and the patches
+   * of regions (of weight 1), global and local.
+   */
   loss(batch: ContrastiveTensors, features: ContrastiveFeatures): tf.Scalar {
     const read = ({ ids, ends }: TextTensors): tf.Tensor2D =>
       unitRows(this.#textProjection.apply(this.#text.pooled(this.#text.apply(ids, null), ends)));
@@ -61,16 +66,21 @@ export class ContrastiveHead {
     const similarity = (seen: tf.Tensor2D, said: tf.Tensor2D): tf.Tensor2D =>
       tf.mul(tf.matMul(unitRows(seen), said, false, true), scale);
     const terms: tf.Scalar[] = [];
+    let weights = 0;
+    const add = (weight: number, ...losses: readonly tf.Scalar[]): void => {
+      for (const loss of losses) terms.push(weight === 1 ? loss : tf.mul(loss, weight));
+      weights += weight * losses.length;
+    };
     const { global, localPatches } = features;
     if (global !== null) {
       const images = this.#globalProjection.apply(global.images);
-      terms.push(symmetricInfoNce(similarity(images, captions), batch.captionPairs));
+      add(this.#captionWeight, symmetricInfoNce(similarity(images, captions), batch.captionPairs));
     }
     if (localPatches !== null && batch.tileMean !== null) {
       const [tiles, width] = [batch.tileMean.shape[1], localPatches.shape[1]];
       const perTile = meanPool(tf.reshape(localPatches, [tiles, localPatches.shape[0] / tiles, width]));
       const images = this.#localProjection.apply(tf.matMul(batch.tileMean, perTile));
-      terms.push(symmetricInfoNce(similarity(images, captions), batch.captionPairs));
+      add(this.#captionWeight, symmetricInfoNce(similarity(images, captions), batch.captionPairs));
     }
     if (batch.regions !== null) {
       const { pairs } = batch.regions;
@@ -87,14 +97,14 @@ export class ContrastiveHead {
         ];
       };
       if (global !== null) {
-        terms.push(...contrast(global.patches, batch.regions.global, this.#globalRegionProjection));
+        add(1, ...contrast(global.patches, batch.regions.global, this.#globalRegionProjection));
       }
       if (localPatches !== null) {
-        terms.push(...contrast(localPatches, batch.regions.local, this.#localProjection));
+        add(1, ...contrast(localPatches, batch.regions.local, this.#localProjection));
       }
     }
     if (terms.length === 0) return tf.scalar(0);
-    return tf.mul(tf.addN(terms), 1 / terms.length);
+    return tf.mul(tf.addN(terms), 1 / weights);
   }
 }
 
