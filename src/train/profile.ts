@@ -29,6 +29,11 @@ export class StepProfile {
     this.#clock = clock;
   }
 
+  /** Whether a step of the window is being taken. */
+  get watches(): boolean {
+    return this.#from !== undefined;
+  }
+
   /** To be called before a step, counted from 1. */
   begin(step: number): void {
     if (step < this.#steps.first || step > this.#steps.last) return;

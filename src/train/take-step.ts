@@ -80,8 +80,8 @@ function compute(
   };
   const hooks: StepHooks = {
     time: (phase, work) => clock.time(phase, work),
-    // Only where they are wanted: a step that hands out its gradients cannot be one function.
-    ...((histograms || !guards.gradients.decided) && { gradients }),
+    // Only where they are wanted: a step that hands out its gradients cannot be one function. A profile shows its two phases.
+    ...((histograms || !guards.gradients.decided || profile?.watches) && { gradients }),
   };
   const run = (): StepResult => {
     if (!features) return trainStep.run(batches, progress.step, hooks);

@@ -30,7 +30,18 @@ describe('the log of a real run', () => {
     const lines = linesOf(stageDir);
     for (const line of lines) expect(metricsLine.parse(line)).toEqual(line);
     expect(new Set(lines.map(({ type }) => type))).toEqual(
-      new Set(['start', 'step', 'scores', 'text', 'probe', 'histograms', 'profile', 'checkpoint', 'end']),
+      new Set([
+        'start',
+        'note',
+        'step',
+        'scores',
+        'text',
+        'probe',
+        'histograms',
+        'profile',
+        'checkpoint',
+        'end',
+      ]),
     );
   });
 
@@ -44,7 +55,10 @@ describe('the log of a real run', () => {
       const sum = Object.values(phases).reduce((a, b) => a + b, 0);
       expect(sum).toBeLessThanOrEqual(total + 1e-6);
       expect(sum).toBeGreaterThan(0);
-      expect(Math.min(phases.forwardBackward, phases.update, phases.data)).toBeGreaterThan(0);
+      expect(Math.min(phases.forwardBackward, phases.data)).toBeGreaterThan(0);
+      // A step that is one function updates inside it; a profiled one does not.
+      expect(phases.update).toBeGreaterThanOrEqual(0);
+      if (step === 4) expect(phases.update).toBeGreaterThan(0);
       // Steps 3 and 4 were profiled, and ran unrecorded.
       if (step === 4) expect(speed).toMatchObject({ flops: null, mfu: null });
       else expect(speed.mfu).toBeGreaterThan(0);
@@ -150,7 +164,8 @@ describe('--profile', () => {
     const end = ({ ts, dur }: { ts: number; dur: number }) => ts + dur;
     expect(of('step').map(({ name }) => name)).toEqual(['step 3', 'step 4']);
     const phases = of('phase').map(({ name }) => name);
-    expect(phases.filter(name => name === 'forwardBackward')).toHaveLength(2);
+    // Features of frozen encoders that nobody has made yet, and the step itself.
+    expect(phases.filter(name => name === 'forwardBackward')).toHaveLength(4);
     expect(phases.filter(name => name === 'update')).toHaveLength(2);
     expect(phases.filter(name => name === 'data')).toHaveLength(2);
     const computing = of('phase').filter(({ name }) => ['forwardBackward', 'update'].includes(name));
