@@ -170,7 +170,7 @@ describe('recording', () => {
     const [y] = functions.call('f', [x], () => {
       const inner = tf.mul(x, 3);
       seen = inner.shape;
-      expect(() => inner.dataSync()).toThrow(/reads tensors back/);
+      expect(() => inner.dataSync()).toThrow(/reads the result of op Mul back/);
       return [inner];
     });
     expect(seen).toEqual([2]);
