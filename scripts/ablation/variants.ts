@@ -27,7 +27,7 @@ const GLOBAL_VIEW_2 = ['views=global', 'train=projector.global,sampler', 'copy=[
 const GLOBAL_VIEW_3 = [
   'views=global',
   'train=encoder.global,projector.global,sampler,llm',
-  'lr={encoder.global: 1.0e-3, projector.global: 1.0e-3, sampler: 1.0e-3, llm: 2.0e-3}',
+  'lr={encoder.global: 3.0e-4, projector.global: 1.0e-3, sampler: 1.0e-3, llm: 2.0e-3}',
 ];
 
 /** In the order of the tables. */
