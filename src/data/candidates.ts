@@ -55,7 +55,7 @@ export interface LoaderStage {
 export interface SourceOptions {
   readonly model: ModelConfig;
   readonly stage: LoaderStage;
-  /** Memory for decoded images, bytes, shared evenly by the datasets (64 MiB). */
+  /** Memory for decoded images, bytes, shared evenly by the datasets (160 MiB). */
   readonly cacheBytes?: number;
   /** Where features of frozen encoders are kept; absent where they are not. */
   readonly features?: FeatureSets;
@@ -89,8 +89,8 @@ export type Outcome<T> =
   | { readonly kind: 'long'; readonly message: string }
   | { readonly kind: 'bad'; readonly bad: BadSample };
 
-/** Memory for decoded images where none is said. */
-export const DEFAULT_CACHE_BYTES = 64 * 2 ** 20;
+/** Memory for decoded images where none is said: all 6,000 scenes of the tiny recipe, so that each is decoded once. */
+export const DEFAULT_CACHE_BYTES = 160 * 2 ** 20;
 /** Tasks that ask for labels beyond their own image's, and the rows these are collected from. */
 const LABEL_TASKS: ReadonlySet<TaskName> = new Set([
   'roc',
