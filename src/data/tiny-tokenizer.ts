@@ -3,8 +3,8 @@
  * for all else. A byte-level BPE without merges and with `ignore_merges`: a piece of text is one token where the
  * vocabulary has it whole, else its bytes. So every text survives. A coordinate and the bracket or comma beside it are one
  * token: a box like " [12, 34, 56, 63]" is four. That is no saving only: its first coordinate is then predicted from the
- * phrase itself, not from a bracket behind it. A model of two layers learns in some hundred steps to look for what a word
- * names from that word, and not in ten thousand from the token after it.
+ * phrase itself, not from a bracket behind it. A two-layer model that was given ideal visual tokens learned within 3,000 steps
+ * to point at the one of three objects that was named; with a bracket of its own between phrase and number it did not.
  */
 import { byteCharacters } from './token-bytes.ts';
 import { REGION_TOKEN } from './tokenizer.ts';
