@@ -1,4 +1,5 @@
 /** 8-bit views to the floats that encoders read, at the very end: until then they take a quarter of the memory. */
+import type { ModelConfig } from '../models/config.ts';
 import { type NormaliseKernel, openNormaliseKernel } from './wasm/normalise.ts';
 
 /** What is taken off a level in 0..1, and what the rest is divided by; for red, green and blue. */
@@ -7,16 +8,21 @@ export interface Normalisation {
   readonly std: readonly [number, number, number];
 }
 
-/** OpenAI CLIP's, for the global view. */
+/** OpenAI CLIP's. */
 export const CLIP_NORMALISATION: Normalisation = {
   mean: [0.48145466, 0.4578275, 0.40821073],
   std: [0.26862954, 0.26130258, 0.27577711],
 };
-/** ImageNet's, which DINOv2 uses, for tiles. */
+/** ImageNet's, which DINOv2 uses. */
 export const IMAGENET_NORMALISATION: Normalisation = {
   mean: [0.485, 0.456, 0.406],
   std: [0.229, 0.224, 0.225],
 };
+
+/** That of the encoder that reads the tiles. */
+export function tileNormalisation({ tile_encoder }: Pick<ModelConfig, 'tile_encoder'>): Normalisation {
+  return tile_encoder === 'global_encoder' ? CLIP_NORMALISATION : IMAGENET_NORMALISATION;
+}
 
 /**
  * Writes (pixel / 255 - mean) / std, rounded to float32, of [n, 3, side, side] 8-bit planes into `out` at `offset`; `pixels`

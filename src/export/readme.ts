@@ -1,5 +1,5 @@
 import { patchLayout } from '../data/maps.ts';
-import { CLIP_NORMALISATION, IMAGENET_NORMALISATION, type Normalisation } from '../data/normalise.ts';
+import { CLIP_NORMALISATION, type Normalisation, tileNormalisation } from '../data/normalise.ts';
 import type { ModelConfig } from '../models/config.ts';
 import type { OnnxGraph, OnnxValue } from './onnx/builder.ts';
 import { describeExtent } from './symbolic.ts';
@@ -77,7 +77,7 @@ first in the table: with every token appended, the row numbers of everything aft
 ## Pixels and regions
 
 Views are ${model.image.side} by ${model.image.side} pixels (\`image.resize: ${model.image.resize}\`), channels first: RGB / 255, minus the mean, divided by the deviation.
-Global view: ${normalisation(CLIP_NORMALISATION)}; tiles: ${normalisation(IMAGENET_NORMALISATION)}.
+Global view: ${normalisation(CLIP_NORMALISATION)}; tiles: ${normalisation(tileNormalisation(model))}.
 Points of a region are drawn inside it, anchors are chosen by farthest point sampling,
 neighbours by distance. In \`regions.*\` everything is flattened: region r of a pool of n points owns rows r·n to r·n + n - 1.
 ${example}`;

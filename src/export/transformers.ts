@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { writeDirectoryAtomic } from '../atomic.ts';
-import { CLIP_NORMALISATION, IMAGENET_NORMALISATION } from '../data/normalise.ts';
+import { CLIP_NORMALISATION, tileNormalisation } from '../data/normalise.ts';
 import { tokenizerCompanions } from '../data/tokenizer-files.ts';
 import { stopTokens } from '../eval/answer.ts';
 import type { ModelConfig } from '../models/config.ts';
@@ -163,7 +163,9 @@ function configOf(
   };
 }
 
-function preprocessorOf({ image }: ModelConfig): object {
+function preprocessorOf(model: ModelConfig): object {
+  const { image } = model;
+  const ofTiles = tileNormalisation(model);
   const size = { height: image.side, width: image.side };
   return {
     image_processor_type: 'CLIPImageProcessor',
@@ -181,8 +183,8 @@ function preprocessorOf({ image }: ModelConfig): object {
     tiles: {
       size,
       grids: image.grids,
-      image_mean: IMAGENET_NORMALISATION.mean,
-      image_std: IMAGENET_NORMALISATION.std,
+      image_mean: ofTiles.mean,
+      image_std: ofTiles.std,
     },
   };
 }

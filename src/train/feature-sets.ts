@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { FeatureSet } from '../data/feature-store.ts';
 import { readManifest } from '../data/manifest.ts';
 import { patchLayout } from '../data/maps.ts';
-import { CLIP_NORMALISATION, IMAGENET_NORMALISATION } from '../data/normalise.ts';
+import { CLIP_NORMALISATION, tileNormalisation } from '../data/normalise.ts';
 import { TEXT_TASKS } from '../data/tasks/names.ts';
 import { engineInfo } from '../engine/engine.ts';
 import { nativeSourceHash } from '../engine/installed.ts';
@@ -78,7 +78,7 @@ export async function describeSet(
     ...(of === 'local' ? { tile_encoder: tile_encoder ?? 'local_encoder', grids: image.grids } : {}),
     side: image.side,
     resize: image.resize,
-    normalisation: { clip: CLIP_NORMALISATION, imagenet: IMAGENET_NORMALISATION },
+    normalisation: of === 'global' ? CLIP_NORMALISATION : tileNormalisation(config),
     shape: [rows, width],
     dtype: 'float32',
     // Other kernels, or another number of threads, may differ in the last bits.

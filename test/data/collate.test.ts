@@ -38,6 +38,16 @@ function kinds(batch: ConversationBatch) {
 }
 
 describe('a batch', () => {
+  it('has tiles normalised as the encoder that reads them was trained', async () => {
+    const samples = await samplesOf('rec', 2);
+    const tiles = samples[0]!.views!.tiles;
+    const level = (tiles[0] ?? 0) / 255;
+    const first = (reader?: 'global_encoder'): number =>
+      collate(samples, { ...model, ...(reader && { tile_encoder: reader }) }).localPixels.data[0]!;
+    expect(first()).toBeCloseTo((level - 0.485) / 0.229, 5);
+    expect(first('global_encoder')).toBeCloseTo((level - 0.48145466) / 0.26862954, 5);
+  });
+
   const tasks: ConversationTask[] = ['dense-referring', 'rec', 'roc', 'caption', 'scene-text'];
 
   it.each(tasks)('of %s: source and inverse are mutual inverses, padding reads the zero row', async task => {

@@ -1,3 +1,4 @@
+import { DEFAULT_CACHE_BYTES } from '../../data/candidates.ts';
 import type { TracedFunction, TracedStep } from './trace.ts';
 
 /** Memory of a stage, bytes. All figures but the last two are sums of tensors. */
@@ -31,8 +32,8 @@ const ALLOCATOR_SLACK = 1.25;
 const NODE_BYTES = 6 * 1024;
 /** Steps of batches that lie ready besides the one in use. */
 const PREFETCHED = 2;
-/** What `ground train` holds beside an idle engine and its tensors: the thread that prepares batches, and its images. */
-const LOADER_BYTES = 60 * 2 ** 20;
+/** What `ground train` holds beside an idle engine and its tensors: images ready for use, once enough have been seen. */
+const LOADER_BYTES = DEFAULT_CACHE_BYTES;
 
 /**
  * Memory of a stage from its largest step.
