@@ -4,8 +4,6 @@
  * and the tensors asked for, so that a file may be far larger than memory.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { crc32c } from '@node-rs/crc32';
-import { ahead } from '../ahead.ts';
 import { ioError, type Sink, type Written, writeStreamAtomic } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import { type Dtype, isDtype, itemSize, layoutOrder, widen } from './dtypes.ts';
@@ -30,11 +28,6 @@ export interface TensorEntry {
 const MAX_HEADER = 100_000_000;
 /** Bytes a single read call gets: Node refuses more than 2 GiB at once. */
 const READ_CHUNK = 1 << 30;
-/** A whole file is read in pieces of this size, bytes, some of them at once: first touching memory takes longer than reading. */
-const PIECE = 1 << 23;
-const PIECES_AHEAD = 4;
-/** Neighbours that are smaller together share one piece of memory, bytes. */
-const SLAB = 1 << 26;
 
 /**
  * Opens `file` and checks its whole header: length, JSON, dtypes, shapes, and that the tensors tile the data exactly.
@@ -57,7 +50,7 @@ export async function openSafetensors(file: string): Promise<SafetensorsFile> {
     }
     const json = new Uint8Array(await readRange(handle, file, 8, start));
     const { tensors, metadata } = parseHeader(file, json, start, size);
-    return new SafetensorsFile(file, handle, tensors, metadata);
+    return new SafetensorsFile({ file, handle, dataBegin: start, tensors, metadata });
   } catch (thrown) {
     await handle.close();
     throw thrown;
@@ -67,21 +60,25 @@ export async function openSafetensors(file: string): Promise<SafetensorsFile> {
 /** An open file: what it holds, and one tensor at a time on request. */
 export class SafetensorsFile {
   readonly file: string;
+  /** Where the header ends and the tensors begin, bytes. */
+  readonly dataBegin: number;
   /** By name, in the order of the data. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Readonly<Record<string, string>>;
   readonly #handle: FileHandle;
 
-  constructor(
-    file: string,
-    handle: FileHandle,
-    tensors: ReadonlyMap<string, TensorInfo>,
-    metadata: Readonly<Record<string, string>>,
-  ) {
-    this.file = file;
-    this.#handle = handle;
-    this.tensors = tensors;
-    this.metadata = metadata;
+  constructor(opened: {
+    readonly file: string;
+    readonly handle: FileHandle;
+    readonly dataBegin: number;
+    readonly tensors: ReadonlyMap<string, TensorInfo>;
+    readonly metadata: Readonly<Record<string, string>>;
+  }) {
+    this.file = opened.file;
+    this.#handle = opened.handle;
+    this.dataBegin = opened.dataBegin;
+    this.tensors = opened.tensors;
+    this.metadata = opened.metadata;
   }
 
   /** Description of one tensor. Throws GroundError('model') when the file does not have it. */
@@ -93,107 +90,33 @@ export class SafetensorsFile {
 
   /** Values of a floating-point tensor; F16 and BF16 are widened exactly, F64 is rounded. */
   async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
-    return widen.float32(this.info(name).dtype, await this.#read(name), this.#label(name));
+    return widen.float32(this.info(name).dtype, await this.readBytes(name), this.label(name));
   }
 
   /** Values of an integer or boolean tensor. Throws when an I64 value does not fit 32 bits. */
   async readInt32(name: string): Promise<Int32Array<ArrayBuffer>> {
-    return widen.int32(this.info(name).dtype, await this.#read(name), this.#label(name));
+    return widen.int32(this.info(name).dtype, await this.readBytes(name), this.label(name));
   }
 
   /** The raw little-endian bytes, whatever the dtype. */
   async readBytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    return new Uint8Array(await this.#read(name));
+    const { begin, end } = this.info(name);
+    return new Uint8Array(await readRange(this.#handle, this.file, begin, end));
   }
 
-  /**
-   * The values of every tensor, as `readFloat32` gives them, and the CRC32C of the whole file, from one pass over its
-   * bytes: tensors tile the data without holes, so that nothing in the file is left out. Values lie where the system put
-   * them; small tensors that are neighbours in the file share memory.
-   */
-  async readAll(): Promise<{
-    readonly arrays: Map<
-      string,
-      { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
-    >;
-    readonly crc32c: number;
-  }> {
-    const { size } = await this.#handle.stat();
-    const [first] = this.tensors.values();
-    let checksum = crc32c(new Uint8Array(await readRange(this.#handle, this.file, 0, first?.begin ?? size)));
-    const arrays = new Map<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>();
-    for await (const { slab, bytes, memory } of ahead(this.#pieces(), PIECES_AHEAD)) {
-      checksum = crc32c(bytes, checksum);
-      // Pieces come in the order of the file: after its last one a slab is complete.
-      if (bytes.byteOffset + bytes.byteLength < memory.byteLength) continue;
-      for (const name of slab.names) {
-        const { dtype, shape, begin, end } = this.info(name);
-        const at = begin - slab.begin;
-        const data =
-          dtype === 'F32' && at % 4 === 0
-            ? new Float32Array(memory, at, (end - begin) / 4)
-            : widen.float32(dtype, memory.slice(at, end - slab.begin), this.#label(name));
-        arrays.set(name, { shape, data });
-      }
-    }
-    return { arrays, crc32c: checksum };
+  /** Fills `bytes` with what the file has from byte `from` on. Throws when it ends before. */
+  async readInto(bytes: Uint8Array, from: number): Promise<void> {
+    await readInto(this.#handle, this.file, bytes, from);
+  }
+
+  /** The tensor as complaints name it. */
+  label(name: string): string {
+    return `tensor ${name} of ${this.file}`;
   }
 
   async close(): Promise<void> {
     await this.#handle.close();
   }
-
-  /** Reads of all tensors, slab after slab, in the order of the file; a slab's memory is there once its turn comes. */
-  *#pieces(): Generator<() => Promise<Piece>> {
-    for (const slab of slabsOf(this.tensors)) {
-      const memory = new ArrayBuffer(slab.end - slab.begin);
-      for (let at = 0; at === 0 || at < memory.byteLength; at += PIECE) {
-        const bytes = new Uint8Array(memory, at, Math.min(PIECE, memory.byteLength - at));
-        yield async () => {
-          await readInto(this.#handle, this.file, bytes, slab.begin + at);
-          return { slab, memory, bytes };
-        };
-      }
-    }
-  }
-
-  #label(name: string): string {
-    return `tensor ${name} of ${this.file}`;
-  }
-
-  #read(name: string): Promise<ArrayBuffer> {
-    const { begin, end } = this.info(name);
-    return readRange(this.#handle, this.file, begin, end);
-  }
-}
-
-/** Tensors that follow on each other in the file. */
-interface Slab {
-  readonly names: readonly string[];
-  readonly begin: number;
-  readonly end: number;
-}
-
-/** A part of a slab that has been read: `bytes` lie in `memory`, which is the whole slab's. */
-interface Piece {
-  readonly slab: Slab;
-  readonly memory: ArrayBuffer;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
-
-/** All tensors, the small ones together; `tensors` are in the order of the file. */
-function* slabsOf(tensors: ReadonlyMap<string, TensorInfo>): Generator<Slab> {
-  let slab: { names: string[]; begin: number; end: number } | undefined;
-  for (const [name, { begin, end }] of tensors) {
-    if (slab && end - slab.begin <= SLAB) {
-      slab.names.push(name);
-      slab.end = end;
-      continue;
-    }
-    if (slab) yield slab;
-    slab = { names: [name], begin, end };
-  }
-  if (slab) yield slab;
 }
 
 /** Bytes [begin, end) of the file. */

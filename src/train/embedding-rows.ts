@@ -34,7 +34,7 @@ function meanRow({ dtype, rows, width, bytes }: StoredTable, label: string): Flo
   const sums = new Float64Array(width);
   const rowBytes = width * itemSize(dtype);
   for (let row = 0; row < rows; row++) {
-    const values = widen.float32(dtype, bytes.slice(row * rowBytes, (row + 1) * rowBytes).buffer, label);
+    const values = widen.float32(dtype, bytes.subarray(row * rowBytes, (row + 1) * rowBytes), label);
     for (const [i, value] of values.entries()) sums[i] = (sums[i] ?? 0) + value;
   }
   return Float32Array.from(sums, sum => sum / rows);

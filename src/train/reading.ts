@@ -5,7 +5,8 @@ import { crc32c } from '@node-rs/crc32';
 import { errorCode, ioError } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 import type { ModelConfig } from '../models/config.ts';
-import { openSafetensors } from '../models/safetensors.ts';
+import { openSafetensors, type SafetensorsFile } from '../models/safetensors.ts';
+import { readWhole } from '../models/whole-files.ts';
 import {
   AVERAGE,
   type CheckpointState,
@@ -73,30 +74,34 @@ export async function loadCheckpoint(
   }
   const modelConfig = await reader.json<ModelConfig>('model.json');
   const recipe = await reader.text('recipe.yaml');
-  const model = await reader.tensors(WEIGHTS);
-  let frozen: FrozenFile | null = null;
-  if (FROZEN in files) {
-    const file = join(path, FROZEN);
-    const { mtimeMs } = await stat(file);
-    const arrays = await reader.tensors(FROZEN);
-    for (const [name, array] of arrays) model.set(name, array);
-    const { bytes, crc32c: checksum } = files[FROZEN] as FileList[string];
-    const written = { bytes, crc32c: Number.parseInt(checksum, 16) };
-    frozen = { path: file, written, mtimeMs, tensors: [...arrays.keys()] };
-  }
-  const moments = options.optimizer === false ? null : await reader.tensors(MOMENTS);
-  const average = AVERAGE in files ? await reader.tensors(AVERAGE) : null;
+  // Before it is read: a file that changes meanwhile is not the one that was verified.
+  const changed = FROZEN in files ? (await stat(join(path, FROZEN))).mtimeMs : 0;
+  const arrays = await reader.tensors([
+    WEIGHTS,
+    ...(FROZEN in files ? [FROZEN] : []),
+    ...(options.optimizer === false ? [] : [MOMENTS]),
+    ...(AVERAGE in files ? [AVERAGE] : []),
+  ]);
+  const model = new Map([...(arrays.get(WEIGHTS) ?? []), ...(arrays.get(FROZEN) ?? [])]);
+  const moments = arrays.get(MOMENTS) ?? null;
   await reader.rest();
   return {
     path,
     state,
     model,
     optimizer: moments && { m: below('m.', moments), v: below('v.', moments) },
-    average,
-    frozen,
+    average: arrays.get(AVERAGE) ?? null,
+    frozen: frozenFile(path, files, changed, [...(arrays.get(FROZEN) ?? new Map()).keys()]),
     recipe,
     modelConfig: { ...modelConfig, tokenizer: join(path, modelConfig.tokenizer) },
   };
+}
+
+function frozenFile(path: string, files: FileList, mtimeMs: number, tensors: string[]): FrozenFile | null {
+  const listed = files[FROZEN];
+  if (!listed) return null;
+  const written = { bytes: listed.bytes, crc32c: Number.parseInt(listed.crc32c, 16) };
+  return { path: join(path, FROZEN), written, mtimeMs, tensors };
 }
 
 /** What a list of checkpoints tells of one. */
@@ -159,20 +164,33 @@ class VerifiedFolder {
     return JSON.parse(await this.text(file));
   }
 
-  async tensors(file: string): Promise<Map<string, NamedArray>> {
+  /** The tensors of some files, by file. The next file is read while the one before it is compared. */
+  async tensors(files: readonly string[]): Promise<Map<string, Map<string, NamedArray>>> {
+    const opened: SafetensorsFile[] = [];
+    const found = new Map<string, Map<string, NamedArray>>();
     try {
-      const source = await openSafetensors(join(this.#path, file));
-      try {
-        const { arrays, crc32c: found } = await source.readAll();
-        this.#compare(file, found);
-        return arrays;
-      } finally {
-        await source.close();
+      for (const file of files) {
+        opened.push(await this.#blaming(file, openSafetensors(join(this.#path, file))));
       }
-    } catch (thrown) {
+      const wholes = readWhole(opened);
+      for (const file of files) {
+        const { value } = await this.#blaming(file, wholes.next());
+        if (!value) throw new Error(`${file} was not read`);
+        this.#compare(file, value.crc32c);
+        found.set(file, value.arrays);
+      }
+    } finally {
+      await Promise.all(opened.map(file => file.close()));
+    }
+    return found;
+  }
+
+  /** What cannot be understood in a file is damage of it. */
+  async #blaming<T>(file: string, reading: Promise<T>): Promise<T> {
+    return reading.catch(thrown => {
       if (!(thrown instanceof GroundError) || thrown.code !== 'model') throw thrown;
       throw this.#damaged(file, `cannot be read: ${thrown.message}`);
-    }
+    });
   }
 
   /** Verifies the files that nobody asked for. */

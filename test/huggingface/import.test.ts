@@ -93,7 +93,7 @@ async function compareWords(source: string, exported: string, newId: number): Pr
     const file = await openSafetensors(join(exported, 'model.safetensors'));
     const now = await file.readFloat32(name);
     await file.close();
-    const old = widen.float32(before.get(name)!.dtype, new Uint8Array(bytes).buffer, name);
+    const old = widen.float32(before.get(name)!.dtype, new Uint8Array(bytes), name);
     for (let i = 0; i < 32; i++) {
       let sum = 0;
       for (let at = i; at < old.length; at += 32) sum += old[at] ?? 0;

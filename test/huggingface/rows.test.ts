@@ -6,14 +6,14 @@ import { extendTable } from '../../src/train/embedding-rows.ts';
 describe('narrow', () => {
   test.each(['F16', 'BF16'] as const)('gives back every %s that was widened', dtype => {
     const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
-    const wide = widen.float32(dtype, all.slice().buffer, 'x');
+    const wide = widen.float32(dtype, new Uint8Array(all.slice().buffer), 'x');
     const back = narrow(dtype, wide, 'x');
     expect(new Uint16Array(back.buffer)).toEqual(all);
   });
 
   test.each(['F16', 'BF16'] as const)('takes the nearest %s, the even one of two', dtype => {
     const value = (bits: number): number =>
-      widen.float32(dtype, Uint16Array.of(bits).buffer, 'x')[0] ?? Number.NaN;
+      widen.float32(dtype, new Uint8Array(Uint16Array.of(bits).buffer), 'x')[0] ?? Number.NaN;
     const largest = dtype === 'F16' ? 0x7bff : 0x7f7f;
     fc.assert(
       fc.property(

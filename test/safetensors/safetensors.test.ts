@@ -1,15 +1,9 @@
 import { open, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { crc32c } from '@node-rs/crc32';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GroundError } from '../../src/errors.ts';
-import {
-  openSafetensors,
-  type SafetensorsFile,
-  type TensorEntry,
-  writeSafetensors,
-} from '../../src/models/safetensors.ts';
+import { openSafetensors, type TensorEntry, writeSafetensors } from '../../src/models/safetensors.ts';
 import { temporaryFolder } from '../helpers/folder.ts';
 
 /** A file with the given header and as many zero bytes of data. */
@@ -18,12 +12,6 @@ async function writeRaw(file: string, header: string, dataBytes: number): Promis
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   await writeFile(file, Buffer.concat([length, json, Buffer.alloc(dataBytes)]));
-}
-
-/** The values of a tensor as float32, byte by byte. */
-async function bytesOf(read: SafetensorsFile, name: string): Promise<Buffer> {
-  const values = await read.readFloat32(name);
-  return Buffer.from(values.buffer, values.byteOffset, values.byteLength);
 }
 
 async function complaintOf(work: Promise<unknown>): Promise<string> {
@@ -295,61 +283,6 @@ describe('a damaged file', () => {
       code: 'io',
       hint: expect.stringContaining('is'),
     });
-  });
-});
-
-describe('a whole file', () => {
-  const MEGABYTE = 2 ** 20;
-  const filled = (count: number, salt: number) => Float32Array.from({ length: count }, (_, i) => salt + i);
-
-  it('is read in one pass as tensor by tensor, whatever lies beside whatever, with the checksum of all its bytes', async () => {
-    const file = join(temporaryFolder(), 'whole');
-    const tensors: TensorEntry[] = [
-      { name: 'a', dtype: 'F32', shape: [9 * MEGABYTE], data: filled(9 * MEGABYTE, 1) },
-      { name: 'b', dtype: 'F32', shape: [3], data: filled(3, 2) },
-      { name: 'c', dtype: 'F32', shape: [0], data: new Float32Array() },
-      { name: 'd', dtype: 'F32', shape: [8 * MEGABYTE], data: filled(8 * MEGABYTE, 3) },
-      { name: 'e', dtype: 'BF16', shape: [5], data: Uint16Array.of(1, 2, 3, 4, 5) },
-      { name: 'f', dtype: 'BF16', shape: [0], data: new Uint16Array() },
-    ];
-    const { crc32c: written } = await writeSafetensors(file, tensors);
-    const read = await openSafetensors(file);
-    const { arrays, crc32c: found } = await read.readAll();
-    expect(found).toBe(written);
-    expect(found).toBe(crc32c(await readFile(file)));
-    expect([...arrays.keys()]).toEqual(tensors.map(t => t.name));
-    for (const [name, { shape, data }] of arrays) {
-      expect(shape).toEqual(read.info(name).shape);
-      expect(
-        Buffer.from(data.buffer, data.byteOffset, data.byteLength).equals(await bytesOf(read, name)),
-      ).toBe(true);
-    }
-    // Neighbours share memory, what is large does not.
-    const memory = new Set([...arrays.values()].map(({ data }) => data.buffer));
-    expect(memory.size).toBeLessThan(arrays.size);
-    await read.close();
-  });
-
-  it('whose values lie where no float32 may is read all the same', async () => {
-    const file = join(temporaryFolder(), 'odd');
-    const header = JSON.stringify({
-      a: { dtype: 'F32', shape: [0], data_offsets: [0, 0] },
-      b: { dtype: 'BF16', shape: [1], data_offsets: [0, 2] },
-      c: { dtype: 'F32', shape: [2], data_offsets: [2, 10] },
-    });
-    await writeRaw(file, header, 10);
-    const read = await openSafetensors(file);
-    const { arrays } = await read.readAll();
-    expect([...arrays].map(([name, { data }]) => [name, ...data])).toEqual([['a'], ['b', 0], ['c', 0, 0]]);
-    await read.close();
-  });
-
-  it('without tensors has a checksum', async () => {
-    const file = join(temporaryFolder(), 'none');
-    await writeSafetensors(file, []);
-    const read = await openSafetensors(file);
-    expect(await read.readAll()).toEqual({ arrays: new Map(), crc32c: crc32c(await readFile(file)) });
-    await read.close();
   });
 });
 
