@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { GroundError } from '../errors.ts';
 import { intervalText } from './eval.ts';
-import { type CommonOptions, wholeNumber, withCommon } from './options.ts';
+import { type CommonOptions, countingNumber, wholeNumber, withCommon } from './options.ts';
 import { createOutput, type Output } from './output.ts';
 
 interface CompareOptions extends CommonOptions {
@@ -16,7 +16,7 @@ export function register(program: Command): void {
     .description('compare two evaluated runs on the questions that both answered')
     .argument('<a>', 'a run, the folder of a run or a stage, or a file of predictions')
     .argument('<b>', 'another one')
-    .option('--bootstrap <n>', 'draws for the intervals', wholeNumber, 1000)
+    .option('--bootstrap <n>', 'draws for the intervals', countingNumber, 1000)
     .option('--seed <n>', 'which draws', wholeNumber, 0);
   withCommon(command).action((a: string, b: string, options: CompareOptions) =>
     run(a, b, options, createOutput(options)),
@@ -24,7 +24,6 @@ export function register(program: Command): void {
 }
 
 async function run(a: string, b: string, options: CompareOptions, out: Output): Promise<void> {
-  if (options.bootstrap < 1) throw new GroundError('usage', '--bootstrap must be at least 1');
   const { comparePredictions } = await import('../eval/compare.ts');
   const { findPredictions } = await import('../eval/kept.ts');
   const { readPredictions } = await import('../eval/predictions.ts');

@@ -1,4 +1,4 @@
-import { type Command, CommanderError } from 'commander';
+import { type Command, CommanderError, type Option } from 'commander';
 import { GroundError, messageOf } from '../errors.ts';
 import { colorsAllowed, type Streams, styleOf } from './output.ts';
 
@@ -23,15 +23,32 @@ export async function runProgram(
   }
 }
 
-/** Makes commander throw instead of exit, in every command below, and write to the given streams. */
+/** Makes commander throw instead of exit, in every command below, write to the given streams and name the flag that is wrong. */
 function prepare(command: Command, streams: Streams): void {
   command.exitOverride();
+  for (const option of command.options) nameInErrors(option);
   command.configureOutput({
     writeOut: text => streams.stdout.write(text),
     writeErr: text => streams.stderr.write(text),
     outputError: (text, write) => write(text),
   });
   for (const child of command.commands) prepare(child, streams);
+}
+
+/** Complaints about a flag's value begin with the flag. */
+function nameInErrors(option: Option): void {
+  const { parseArg, long, short } = option;
+  if (!parseArg) return;
+  const flag = long ?? short ?? '';
+  option.parseArg = <T>(text: string, previous: T): T => {
+    try {
+      return parseArg(text, previous);
+    } catch (thrown) {
+      if (!(thrown instanceof GroundError) || thrown.message.startsWith(flag)) throw thrown;
+      const { code, message, hint, cause } = thrown;
+      throw new GroundError(code, `${flag}: ${message}`, { ...(hint === undefined ? {} : { hint }), cause });
+    }
+  };
 }
 
 /** Help and version end with 0; whatever else commander refuses is bad usage, and it has told people why. */

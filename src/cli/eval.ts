@@ -11,6 +11,7 @@ import { type Asked, type AskedOptions, openAsked, withOnnx } from './asked.ts';
 import { withModel } from './model.ts';
 import {
   type CommonOptions,
+  countingNumber,
   type EngineOptions,
   outputFile,
   wholeNumber,
@@ -45,10 +46,10 @@ export function register(program: Command): void {
     .description('score a trained model on held-out questions')
     .option('--data <dir>', "a dataset folder (default: those of the stage's eval section)")
     .option('--task <list>', 'what to ask, such as rec,roc,caption (default: what the stage is scored on)')
-    .option('--limit <n>', 'most questions a task', wholeNumber, 256)
+    .option('--limit <n>', 'most questions a task', countingNumber, 256)
     .option('--seed <n>', 'which questions', wholeNumber, 0)
-    .option('--batch <n>', 'questions answered together', wholeNumber, 16)
-    .option('--max-tokens <n>', 'longest answer (default: four times the longest true one)', wholeNumber)
+    .option('--batch <n>', 'questions answered together', countingNumber, 16)
+    .option('--max-tokens <n>', 'longest answer (default: four times the longest true one)', countingNumber)
     .option('--bootstrap <n>', 'draws for the 95 % intervals; 0 for none', wholeNumber, 1000)
     .addOption(
       new Option('--boxes <space>', 'what the four numbers of a box are, for models trained elsewhere')
@@ -65,15 +66,11 @@ export function register(program: Command): void {
 }
 
 async function run(options: EvalOptions, out: Output): Promise<void> {
-  if (options.limit < 1 || options.batch < 1) {
-    throw new GroundError('usage', '--limit and --batch must be at least 1');
-  }
   const asked = options.out === undefined ? undefined : outputFile('--out', options.out);
   const tasks = options.task === undefined ? null : await parseTasks(options.task);
   const model = await openAsked(options, out);
   try {
-    const plan = planOf(model.heldOut, tasks, options.data);
-    await requireDatasets(plan);
+    const plan = await askable(planOf(model.heldOut, tasks, options.data), model, options.seed, out);
     const file = asked ?? (await keptFile(model, options));
     if (file === null)
       out.note('predictions are not kept: the checkpoint lies in no run; --out FILE keeps them');
@@ -165,10 +162,42 @@ function planOf(
   );
 }
 
-/** Throws where a dataset is missing or damaged: before the first is scored, not after it. */
-async function requireDatasets(plan: readonly Source[]): Promise<void> {
+/**
+ * The part of a plan that has anything to ask; what is left out is noted. Throws where a dataset is missing or damaged, and where none
+ * has a question for some task: before the first is scored, not after it.
+ */
+async function askable(
+  plan: readonly Source[],
+  { answering }: Asked,
+  seed: number,
+  out: Output,
+): Promise<Source[]> {
   const { openDataset } = await import('../data/dataset.ts');
-  for (const data of new Set(plan.map(source => source.data))) await (await openDataset(data)).close();
+  const { hasQuestion } = await import('../eval/questions.ts');
+  const kept: Source[] = [];
+  const left: { task: ConversationTask; where: string }[] = [];
+  for (const source of plan) {
+    const { data, task, maxRecords } = source;
+    const dataset = await openDataset(data);
+    try {
+      const groundingPrompt = answering.stage.grounding_prompt;
+      const part = maxRecords === undefined ? {} : { maxRecords };
+      if (await hasQuestion(dataset, { task, seed, groundingPrompt, ...part })) kept.push(source);
+      else left.push({ task, where: `${data} (${dataset.rows} records)` });
+    } finally {
+      await dataset.close();
+    }
+  }
+  const lacking = left.filter(({ task }) => !kept.some(source => source.task === task));
+  if (lacking.length > 0) {
+    const where = [...new Set(lacking.map(one => one.where))].join(', ');
+    const tasks = [...new Set(lacking.map(one => one.task))].join(', ');
+    throw new GroundError('data', `${where} yields no ${tasks} question`, {
+      hint: 'choose other tasks (--task), or a dataset whose records have what these ask for',
+    });
+  }
+  for (const { task, where } of left) out.note(`${where} yields no ${task} question and is left out`);
+  return kept;
 }
 
 /** "rec,roc" to task names, each once. Throws `usage` on an unknown one, and on `contrastive`, which asks nothing. */

@@ -98,3 +98,9 @@ export function wholeNumber(text: string): number {
   if (/^\d+$/.test(text)) return Number(text);
   throw new GroundError('usage', `expected a whole number, found "${text}"`);
 }
+
+/** Reads a flag's value as a whole number from 1 on. Throws `usage` on anything else. */
+export function countingNumber(text: string): number {
+  if (wholeNumber(text) > 0) return Number(text);
+  throw new GroundError('usage', `must be at least 1, found "${text}"`);
+}

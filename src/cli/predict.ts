@@ -10,6 +10,7 @@ import { type AskedOptions, openAsked, withOnnx } from './asked.ts';
 import { withModel } from './model.ts';
 import {
   type CommonOptions,
+  countingNumber,
   type EngineOptions,
   outputFile,
   wholeNumber,
@@ -31,22 +32,30 @@ interface PredictOptions extends CommonOptions, EngineOptions, AskedOptions {
   readonly out?: string;
 }
 
+/** A region as its flag gives it. */
+type GivenRegion = Region | { readonly kind: 'mask'; readonly file: string };
+
 /** Adds `ground predict`. */
 export function register(program: Command): void {
-  // One list for both flags: regions fill the prompt's <region>s in the order in which they were given.
-  const regions: Region[] = [];
-  const add = (region: Region): void => {
+  // One list for all flags: regions fill the prompt's <region>s in the order in which they were given.
+  const regions: GivenRegion[] = [];
+  const add = (region: GivenRegion): void => {
     regions.push(region);
   };
   const command = program
     .command('predict')
     .description('answer one prompt about one image')
     .requiredOption('--image <file>', 'JPEG, PNG or WebP')
-    .requiredOption('--prompt <text>', 'the question; <region> stands for a --box or --point')
+    .requiredOption('--prompt <text>', 'the question; <region> stands for a --box, --point or --mask')
     .option('--box <x1,y1,x2,y2>', 'a region, pixels of the image (repeatable)', text => add(parseBox(text)))
     .option('--point <x,y>', 'a point, pixels of the image (repeatable)', text => add(parsePoint(text)))
+    .option(
+      '--mask <file>',
+      'a free-form region: a picture of the size of the image, bright or opaque where it is (repeatable)',
+      text => add({ kind: 'mask', file: text }),
+    )
     .option('--ground', "append the stage's grounding prompt, which asks for boxes")
-    .option('--max-tokens <n>', 'longest answer', wholeNumber, 128)
+    .option('--max-tokens <n>', 'longest answer', countingNumber, 128)
     .option(
       '--temperature <t>',
       'draw the answer at random; the most probable one without it',
@@ -71,10 +80,12 @@ export function register(program: Command): void {
   );
 }
 
-async function run(options: PredictOptions, regions: readonly Region[], out: Output): Promise<void> {
+async function run(options: PredictOptions, given: readonly GivenRegion[], out: Output): Promise<void> {
   const { predictWith, questionPieces } = await import('../eval/predict.ts');
   const { checkSampling } = await import('../eval/sampling.ts');
   // Mistakes in the question come before the seconds that loading a model takes.
+  const regions: Region[] = [];
+  for (const region of given) regions.push(region.kind === 'mask' ? await readMask(region.file) : region);
   questionPieces(options.prompt, regions);
   const sampling = samplingOf(options);
   if (sampling) checkSampling(sampling);
@@ -137,9 +148,10 @@ async function writeDrawing(
 ): Promise<void> {
   const { BOX_COLORS, drawBoxes, PALETTE } = await import('../eval/draw.ts');
   const { writeFileAtomic } = await import('../atomic.ts');
+  const { boundsOf } = await import('../data/rle.ts');
   const asked = regions.flatMap(region => {
     if (region.kind === 'box') return [region.box];
-    return region.kind === 'point' ? [aroundPoint(region.point)] : [];
+    return region.kind === 'point' ? [aroundPoint(region.point)] : (boundsOf(region.mask) ?? []);
   });
   const png = await drawBoxes(image, [
     ...asked.map(box => ({ box, color: BOX_COLORS.region })),
@@ -157,15 +169,15 @@ function aroundPoint({ x, y }: { readonly x: number; readonly y: number }): Pixe
   return { space: 'pixels', x1: x - 2, y1: y - 2, x2: x + 3, y2: y + 3 };
 }
 
+/** The free-form region that a picture shows. */
+async function readMask(path: string): Promise<Region> {
+  const { maskOf } = await import('../data/mask-file.ts');
+  return { kind: 'free-form', mask: await maskOf(await readPicture('--mask', path), path) };
+}
+
 /** The image that a path names. Throws GroundError 'usage' where there is no such file, 'data' where it is damaged. */
 async function readImage(path: string): Promise<ImageInput> {
-  const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    const missing = cause.code === 'ENOENT';
-    throw new GroundError(missing ? 'usage' : 'io', `cannot read the image ${path}: ${cause.message}`, {
-      hint: missing ? '--image names a JPEG, PNG or WebP file' : 'check that it is a file you may read',
-      cause,
-    });
-  });
+  const bytes = await readPicture('--image', path);
   const { decodeImage, imageInputOf } = await import('../data/image.ts');
   const image = await imageInputOf(bytes, path);
   try {
@@ -177,6 +189,18 @@ async function readImage(path: string): Promise<ImageInput> {
     });
   }
   return image;
+}
+
+/** The bytes of the picture that a flag names. Throws GroundError 'usage' where there is none, 'io' where it cannot be read. */
+function readPicture(flag: string, path: string): Promise<Uint8Array> {
+  return readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    const missing = cause.code === 'ENOENT';
+    const what = flag.slice(2);
+    throw new GroundError(missing ? 'usage' : 'io', `cannot read the ${what} ${path}: ${cause.message}`, {
+      hint: missing ? `${flag} names a JPEG, PNG or WebP file` : 'check that it is a file you may read',
+      cause,
+    });
+  });
 }
 
 /** Reads a flag's value as a number above 0. Throws `usage` on anything else. */

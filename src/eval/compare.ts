@@ -29,29 +29,29 @@ interface Pair {
 
 /**
  * Compares answers to the same questions by a paired bootstrap: images are drawn with replacement, and both sides are scored on
- * the same draw (Efron; Koehn 2004). Questions are the same where dataset, task, id and truth are.
+ * the same draw (Efron; Koehn 2004). Questions are the same where dataset, task, id, truth and image are; of several answers to one,
+ * the last counts.
  */
 export function comparePredictions(
   a: readonly PredictionLine[],
   b: readonly PredictionLine[],
   options: { readonly seed: number; readonly resamples: number },
 ): Comparison {
-  const others = new Map(b.map(line => [keyOf(line), line]));
+  const [linesA, linesB] = [lastAnswers(a), lastAnswers(b)];
   const pairs = new Map<string, Pair[]>();
-  const paired = new Set<string>();
-  for (const line of a) {
-    const key = keyOf(line);
-    const other = others.get(key);
-    if (!other || paired.has(key)) continue;
+  let paired = 0;
+  for (const [key, line] of linesA) {
+    const other = linesB.get(key);
+    if (!other) continue;
     const [own, theirs] = [judgeLine(line), judgeLine(other)];
     if (!own || !theirs) continue;
-    paired.add(key);
+    paired++;
     const pair = { image: `${basename(line.data)}:${line.row}`, a: own, b: theirs };
     pairs.set(line.task, [...(pairs.get(line.task) ?? []), pair]);
   }
   return {
     scores: [...pairs].flatMap(([task, some]) => compareTask(task, some, options)),
-    unpaired: { a: a.length - paired.size, b: b.length - paired.size },
+    unpaired: { a: linesA.size - paired, b: linesB.size - paired },
   };
 }
 
@@ -98,10 +98,17 @@ function compareTask(
   });
 }
 
+/** Every question with its last answer, in the order in which questions first occur. */
+function lastAnswers(lines: readonly PredictionLine[]): Map<string, PredictionLine> {
+  return new Map(lines.map(line => [keyOf(line), line]));
+}
+
 /** What makes two questions the same, whatever the models' way of writing boxes. */
-function keyOf({ data, task, id, truth }: PredictionLine): string {
-  const { boxes, label, distractor, absent, region } = truth;
-  return JSON.stringify([basename(data), task, id, boxes, label, distractor, absent, region]);
+function keyOf({ data, task, id, truth, image, captions }: PredictionLine): string {
+  const { boxes, label, accepted, distractor, absent, region } = truth;
+  const { width, height } = image;
+  const asked = [basename(data), task, id, width, height, captions];
+  return JSON.stringify([...asked, boxes, label, accepted, distractor, absent, region]);
 }
 
 function append(lists: Map<string, number[]>, name: string, value: number): void {

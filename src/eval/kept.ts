@@ -15,7 +15,8 @@ export function predictionsFile(checkpoint: string, tasks: readonly string[] | n
 
 /**
  * The files that a path stands for: itself, or what was kept of the newest checkpoint that was evaluated in a stage, or in the
- * last stage of a run that has any; a name is that of a run below `checkpoints`. Throws GroundError 'usage' where there is none.
+ * last stage of a run that has any, the file written last in the end; a name is that of a run below `checkpoints`. Throws
+ * GroundError 'usage' where there is none.
  */
 export async function findPredictions(path: string): Promise<string[]> {
   const whole = exists(resolve(path)) ? resolve(path) : resolve('checkpoints', path);
@@ -31,7 +32,8 @@ export async function findPredictions(path: string): Promise<string[]> {
     const names = (await listFolder(folder)).filter(name => name.endsWith('.jsonl')).sort();
     const newest = /^checkpoint-\d+/.exec(names.at(-1) ?? '')?.[0];
     if (newest !== undefined) {
-      return names.filter(name => name.startsWith(`${newest}-`)).map(name => join(folder, name));
+      const files = names.filter(name => name.startsWith(`${newest}-`)).map(name => join(folder, name));
+      return files.sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs);
     }
   }
   throw new GroundError('usage', `${whole} holds no predictions`, {

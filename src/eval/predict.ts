@@ -4,6 +4,7 @@ import { type Piece, promptOf, type Region, regionPiece, textPiece } from '../da
 import { decodeBox } from '../data/coordinates.ts';
 import type { ImageInput } from '../data/image.ts';
 import { piecesText } from '../data/render.ts';
+import { boundsOf } from '../data/rle.ts';
 import { prepareSample } from '../data/sample.ts';
 import type { Tokenizer } from '../data/tokenizer.ts';
 import { GroundError } from '../errors.ts';
@@ -128,7 +129,7 @@ function groundingPieces(groundingPrompt: string): Piece[] {
 
 const PIXELS = 'coordinates are pixels of the image, x to the right and y down';
 
-/** Throws GroundError 'usage' where a point or a box does not lie in the image, corners in order. */
+/** Throws GroundError 'usage' where a point or a box does not lie in the image, corners in order, or a mask does not fit it. */
 function checkInside(region: Region, { width, height }: Size): void {
   const image = `the image of ${width}x${height} pixels`;
   if (region.kind === 'point') {
@@ -136,7 +137,16 @@ function checkInside(region: Region, { width, height }: Size): void {
     if (x >= 0 && y >= 0 && x < width && y < height) return;
     throw new GroundError('usage', `point ${x},${y} lies outside ${image}`, { hint: PIXELS });
   }
-  if (region.kind !== 'box') return;
+  if (region.kind === 'free-form') {
+    const [rows, columns] = region.mask.size;
+    if (rows !== height || columns !== width) {
+      throw new GroundError('usage', `a mask of ${columns}x${rows} pixels does not fit ${image}`, {
+        hint: 'a mask has a pixel for each of the image',
+      });
+    }
+    if (boundsOf(region.mask) !== null) return;
+    throw new GroundError('usage', 'the mask is empty', { hint: 'paint the region white on black' });
+  }
   const { x1, y1, x2, y2 } = region.box;
   const box = `box ${x1},${y1},${x2},${y2}`;
   if (x1 < 0 || y1 < 0 || x2 > width || y2 > height) {

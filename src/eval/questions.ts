@@ -37,12 +37,18 @@ export interface QuestionOptions {
 /** How often an object is asked about in ROC: once each way of pointing. */
 const REGION_KINDS = ['point', 'box', 'free-form'] as const;
 
+/**
+ * Tasks whose rounds come in the annotators' order: POPE's begins with a yes for every image, so that the first round of each
+ * would be no fair part of them.
+ */
+const ORDERED_TASKS: ReadonlySet<ConversationTask> = new Set(['vqa', 'presence']);
+
 /** Records from which the labels of a dataset (wrong options, things to count) are collected. */
 const LABEL_RECORDS = 256;
 
 /**
  * At most `limit` questions in the task's literal wording, spread over as many images as there are: one question of
- * each record in random order, then a second one, and so on. REC asks for objects that words tell apart, once for each expression; ROC
+ * each record in random order, then a second one, and so on; annotated questions about an image in random order, too. REC asks for objects that words tell apart, once for each expression; ROC
  * asks about each object by point, by box and free-form, so that the three are compared on the same objects.
  */
 export async function* questionsOf(dataset: Dataset, options: QuestionOptions): AsyncGenerator<Question> {
@@ -90,17 +96,33 @@ function questionAt(
   });
   const conversation = conversationOf(record, task, context);
   const rounds = conversation?.rounds.filter(r => task !== 'rec' || isUnambiguous(record, r)) ?? [];
-  const round = rounds[turn];
+  const number = ORDERED_TASKS.has(task) ? shuffledTurn(rounds.length, turn, record.id, seed) : turn;
+  const round = rounds[number];
   if (!conversation || !round) return null;
   const place = dataset.placeOf(row);
   return {
-    id: `${place.shard}:${place.row}#${task}.${turn}${kind === undefined ? '' : `.${kind}`}`,
+    id: `${place.shard}:${place.row}#${task}.${number}${kind === undefined ? '' : `.${kind}`}`,
     row,
     record,
     conversation: { ...conversation, rounds: [round] },
     round,
     object: objectOf(record, round),
   };
+}
+
+/** Which of a record's questions comes at a turn; no number of one where it has no more. */
+function shuffledTurn(count: number, turn: number, id: string, seed: number): number {
+  const order = new Random(seed, 'eval', 'rounds', id).shuffle(Array.from({ length: count }, (_, i) => i));
+  return order[turn] ?? count;
+}
+
+/** Whether a dataset has anything to ask for a task. */
+export async function hasQuestion(
+  dataset: Dataset,
+  options: Omit<QuestionOptions, 'limit'>,
+): Promise<boolean> {
+  const first = await questionsOf(dataset, { ...options, limit: 1 }).next();
+  return first.done !== true;
 }
 
 /** As many rounds as a record can have questions of a task. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -92,7 +92,9 @@ describe('ground eval', () => {
   it.each([
     [['--task', 'rec,dance'], /"dance" is no task/],
     [['--task', 'contrastive'], /"contrastive" is no task/],
-    [['--limit', '0'], /must be at least 1/],
+    [['--limit', '0'], /--limit: must be at least 1, found "0"/],
+    [['--max-tokens', '0'], /--max-tokens: must be at least 1/],
+    [['--seed', 'x'], /--seed: expected a whole number, found "x"/],
     [['--run', 'a'], /both say which model/],
   ])('refuses %j', async (args, message) => {
     const { code, stderr } = await ground('eval', '--checkpoint', checkpoint, ...args);
@@ -104,6 +106,25 @@ describe('ground eval', () => {
     const { code, stderr } = await ground('eval', '--checkpoint', checkpoint, '--data', join(folder, 'none'));
     expect(code).toBe(1);
     expect(stderr).toMatch(/no dataset in .*none/);
+  });
+});
+
+describe('ground eval on data that lacks what a task asks', () => {
+  const task = (names: string): string[] => ['--task', names, '--limit', '2', '--max-tokens', '2'];
+
+  it('says so before the first task is scored, of all tasks at once', async () => {
+    const out = join(folder, 'none.jsonl');
+    const { code, stderr } = await ground(
+      'eval',
+      '--checkpoint',
+      checkpoint,
+      ...task('rec,vqa,presence'),
+      '--out',
+      out,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/val \(5 records\) yields no vqa, presence question/);
+    expect(readdirSync(folder).filter(name => name.startsWith('none.jsonl'))).toEqual([]);
   });
 });
 
@@ -130,6 +151,25 @@ describe('ground predict', () => {
       boxes: [],
       out: null,
     });
+  });
+
+  it('takes a painted mask for a region, in its place among the others', async () => {
+    const mask = join(folder, 'mask.png');
+    const painted = Uint8Array.from({ length: 32 * 32 }, (_, i) =>
+      Number(i % 32 >= 8 && i % 32 < 16 && i < 512),
+    );
+    await sharp(painted, { raw: { width: 32, height: 32, channels: 1 } })
+      .png()
+      .toFile(mask);
+    const out = join(folder, 'masked.png');
+    const ask = ['predict', '--checkpoint', checkpoint, '--image', image, '--max-tokens', '2', '--json'];
+    const regions = ['--prompt', '<region> or <region>?', '--mask', mask, '--point', '4,4'];
+    const { stdout } = await ground(...ask, ...regions, '--out', out);
+    expect(JSON.parse(stdout).prompt).toBe('[25, 0, 50, 50] <region_fea> or [12, 12] <region_fea>?');
+    const { data, info } = await sharp(readFileSync(out)).raw().toBuffer({ resolveWithObject: true });
+    // The box around it is drawn: its left edge, 8 of 32 pixels from the left.
+    const at = (96 * info.width + 96) * info.channels;
+    expect([...data.subarray(at, at + 3)]).toEqual([0x22, 0x74, 0xe5]);
   });
 
   it('points out that boxes can be asked for', async () => {
@@ -163,6 +203,8 @@ describe('ground predict', () => {
     ['a missing image', ['--image', 'nowhere.png', '--prompt', 'x'], 2, /cannot read the image nowhere\.png/],
     ['an empty prompt', ['--prompt', ' '], 2, /the prompt is empty/],
     ['a box outside', ['--prompt', 'x', '--box', '0,0,99,9'], 2, /reaches outside the image of 32x32/],
+    ['a missing mask', ['--prompt', 'x', '--mask', 'none.png'], 2, /cannot read the mask none\.png/],
+    ['no tokens', ['--prompt', 'x', '--max-tokens', '0'], 2, /--max-tokens: must be at least 1/],
     ['half a box', ['--prompt', 'x', '--box', '0,0,9'], 2, /expected x1,y1,x2,y2/],
     ['a negative point', ['--prompt', 'x', '--point=-1,4'], 2, /expected x,y/],
     ['slots without regions', ['--prompt', 'x <region>'], 2, /has 1 <region>, but 0/],

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Region } from '../../src/data/conversation.ts';
+import { rleFromRuns } from '../../src/data/rle.ts';
 import { createTokenizer } from '../../src/data/tokenizer.ts';
 import * as tf from '../../src/engine/tf.ts';
 import { type PredictOptions, predict, questionPieces } from '../../src/eval/predict.ts';
@@ -65,6 +66,11 @@ describe('predict', () => {
     [{ kind: 'box', box: pixelBox(5, 5, 5, 9) }, /is empty/],
     [{ kind: 'box', box: pixelBox(9, 5, 5, 9) }, /is empty/],
     [{ kind: 'point', point: { x: 32, y: 0 } }, /lies outside/],
+    [
+      { kind: 'free-form', mask: rleFromRuns([0, 256], [16, 16]) },
+      /mask of 16x16 pixels does not fit the image of 32x32/,
+    ],
+    [{ kind: 'free-form', mask: rleFromRuns([1024], [32, 32]) }, /the mask is empty/],
   ] as const)('refuses %j', async (region, message) => {
     await expect(predict({ ...options, regions: [region] })).rejects.toThrow(message);
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { textPiece } from '../../src/data/conversation.ts';
 import type { ImageRecord } from '../../src/data/record.ts';
 import { type Question, type QuestionOptions, questionsOf } from '../../src/eval/questions.ts';
 import { memoryDataset, pixelBox, squaresRecord } from './tiny.ts';
@@ -95,6 +96,28 @@ describe('questionsOf', () => {
       expect(group[0]?.object).toEqual(group[1]?.object);
       expect(group[0]?.object).not.toBeNull();
     }
+  });
+
+  it('asks annotated questions in no fixed order, each once', async () => {
+    const pope = ['yes', 'no', 'yes', 'no', 'yes', 'no'].map((answer, i) => ({
+      question: [textPiece(`Is there a thing ${i}?`)],
+      answer: [textPiece(answer)],
+    }));
+    const records = (await squares(40)).map((record, i): ImageRecord => {
+      return { ...record, id: `pope-${i}`, conversations: [{ kind: 'presence', rounds: pope }] };
+    });
+    const first = await ask(records, { task: 'presence', limit: 40 });
+    const yes = first.filter(question => question.round.truth.label === 'yes').length;
+    expect(new Set(first.map(question => question.row)).size).toBe(40);
+    expect(yes).toBeGreaterThan(10);
+    expect(yes).toBeLessThan(30);
+    const all = await ask(records, { task: 'presence', limit: 1000 });
+    expect(new Set(all.map(question => question.id)).size).toBe(240);
+    // The id names the question, whatever its turn.
+    const again = await ask(records, { task: 'presence', limit: 1000, seed: 2 });
+    const texts = (questions: Question[]) => new Map(questions.map(q => [q.id, q.round.truth.label]));
+    expect(again.map(q => q.id)).not.toEqual(all.map(q => q.id));
+    expect(texts(again)).toEqual(texts(all));
   });
 
   it('knows the object of a REC question, and none of a caption', async () => {

@@ -1,6 +1,15 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTokenizer } from '../../src/data/tokenizer.ts';
 import { askedModel } from '../../src/eval/answer.ts';
@@ -112,6 +121,46 @@ describe('predictions', () => {
     expect(intervals.rec_accuracy).toEqual({ low: 0, high: 0 });
     expect(intervals.rec_ceiling).toEqual({ low: 1, high: 1 });
     expect(intervalsOf(judged, { seed: 0, resamples: 0 })).toEqual({});
+  });
+
+  it('count once where a question was asked again, with the answer written last', async () => {
+    const { predictions } = await evaluate(options);
+    const kept = join(folder, 'again', 'eval');
+    mkdirSync(kept, { recursive: true });
+    const write = (name: string, time: number, right: boolean): void => {
+      const lines = predictions.map(p =>
+        lineOfPrediction(right ? { ...p, boxes: p.truth.boxes ?? [] } : p, '/x/val'),
+      );
+      writeFileSync(join(kept, name), lines.join(''));
+      utimesSync(join(kept, name), time, time);
+    };
+    write('checkpoint-000005-rec.jsonl', 1000, false);
+    write('checkpoint-000005-all.jsonl', 2000, true);
+    const files = await findPredictions(join(folder, 'again'));
+    expect(files.map(file => basename(file))).toEqual([
+      'checkpoint-000005-rec.jsonl',
+      'checkpoint-000005-all.jsonl',
+    ]);
+    const lines = (await Promise.all(files.map(readPredictions))).flat();
+    const { scores, unpaired } = comparePredictions(lines, lines, { seed: 0, resamples: 20 });
+    expect(unpaired).toEqual({ a: 0, b: 0 });
+    expect(scores[0]).toMatchObject({ score: 'rec_accuracy', a: 1, b: 1, difference: 0 });
+  });
+
+  it('about another image are of another question', async () => {
+    const { predictions } = await evaluate({ ...options, task: 'caption' });
+    const lines = async (caption: string) => {
+      const file = join(folder, 'captions.jsonl');
+      writeFileSync(
+        file,
+        predictions.map(p => lineOfPrediction({ ...p, captions: [caption] }, '/x/val')).join(''),
+      );
+      return await readPredictions(file);
+    };
+    const [dogs, cats] = [await lines('A dog.'), await lines('A cat.')];
+    const draws = { seed: 0, resamples: 2 };
+    expect(comparePredictions(dogs, dogs, draws).scores).not.toEqual([]);
+    expect(comparePredictions(dogs, cats, draws).scores).toEqual([]);
   });
 
   it('that are none are refused with their place', async () => {
