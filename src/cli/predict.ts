@@ -103,6 +103,13 @@ async function run(options: PredictOptions, given: readonly GivenRegion[], out: 
       stopStrings: options.stop,
     });
     report(result, out);
+    if (!result.finished) {
+      out.note(
+        result.tokens < options.maxTokens
+          ? `the answer was cut off where the model's sequences end (max_length ${answering.config.max_length})`
+          : 'the answer was cut off; --max-tokens allows a longer one',
+      );
+    }
     if (drawing !== undefined) await writeDrawing(drawing, image, regions, result.boxes, out);
     const groundingPrompt = answering.stage.grounding_prompt;
     if (result.boxes.length === 0 && groundingPrompt !== '' && !options.ground) {
@@ -122,7 +129,7 @@ function samplingOf({ temperature, topK, topP, seed }: PredictOptions): Sampling
   return { temperature: temperature ?? 1, topK: topK ?? 0, topP: topP ?? 1, seed: seed ?? 0 };
 }
 
-function report({ answer, boxes, finished }: PredictResult, out: Output): void {
+function report({ answer, boxes }: PredictResult, out: Output): void {
   out.line(printable(answer));
   if (boxes.length > 0) {
     out.line();
@@ -131,7 +138,6 @@ function report({ answer, boxes, finished }: PredictResult, out: Output): void {
       boxes.map(({ x1, y1, x2, y2 }, i) => [i, x1, y1, x2, y2]),
     );
   }
-  if (!finished) out.note('the answer was cut off; --max-tokens allows a longer one');
 }
 
 /** Text without the control characters that a model may say and a terminal would obey; line breaks and tabs stay. */

@@ -38,7 +38,9 @@ export interface PredictResult {
   readonly answer: string;
   /** Boxes of the answer, in pixels of the image. */
   readonly boxes: readonly PixelBox[];
-  /** False where the limit of new tokens cut the answer off. */
+  /** How many tokens the answer has. */
+  readonly tokens: number;
+  /** False where the limit of new tokens, or the model's own of a sequence, cut the answer off. */
   readonly finished: boolean;
 }
 
@@ -89,6 +91,7 @@ export async function predictWith(
     prompt: piecesText(question, image, bins),
     answer: text,
     boxes: parseBoxes(text, bins).map(box => decodeBox(box, image, bins)),
+    tokens: answer?.tokens ?? 0,
     finished: answer?.finished ?? true,
   };
 }

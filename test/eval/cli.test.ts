@@ -180,6 +180,14 @@ describe('ground predict', () => {
     expect(JSON.parse(stdout).prompt).toBe('Where? With boxes.');
   });
 
+  it('tells which limit cut the answer off', async () => {
+    const ask = ['predict', '--checkpoint', checkpoint, '--image', image, '--prompt', 'a'.repeat(350)];
+    // Random weights never say the token that ends an answer.
+    expect((await ground(...ask, '--max-tokens', '3')).stderr).toMatch(/cut off; --max-tokens allows/);
+    const { stderr } = await ground(...ask, '--max-tokens', '1000');
+    expect(stderr).toMatch(/cut off where the model's sequences end \(max_length 400\)/);
+  });
+
   it('draws the answer where asked to, the same for a seed', async () => {
     const ask = ['predict', '--checkpoint', checkpoint, '--image', image, '--prompt', 'Where?', '--json'];
     const draw = async (...flags: string[]): Promise<string> =>
