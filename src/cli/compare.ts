@@ -46,9 +46,11 @@ async function run(a: string, b: string, options: CompareOptions, out: Output): 
   }
   out.line(`a: ${first.files.join(', ')}`);
   out.line(`b: ${second.files.join(', ')}`);
+  const isSeveral = new Set(scores.map(score => score.data)).size > 1;
   out.table(
-    ['score', 'questions', 'images', 'a', 'b', 'b - a', '95 %', 'p'],
+    [...(isSeveral ? ['data'] : []), 'score', 'questions', 'images', 'a', 'b', 'b - a', '95 %', 'p'],
     scores.map(s => [
+      ...(isSeveral ? [s.data] : []),
       s.score,
       s.questions,
       s.images,

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname, relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { BoxSpace } from '../data/box.ts';
 import type { ConversationTask } from '../data/tasks/index.ts';
@@ -268,10 +268,12 @@ async function report(
 ): Promise<void> {
   const { mergeScores } = await import('../eval/stage.ts');
   out.line(`${source.onnx ?? source.checkpoint}: stage ${stage}, step ${step}`);
+  const isSeveral = new Set(results.map(result => result.data)).size > 1;
   out.table(
-    ['task', 'questions', 'score', 'value', '95 %'],
+    [...(isSeveral ? ['data'] : []), 'task', 'questions', 'score', 'value', '95 %'],
     results.flatMap(result =>
       Object.entries(result.scores).map(([name, value]) => [
+        ...(isSeveral ? [relative('.', result.data)] : []),
         result.task,
         result.questions,
         name,

@@ -7,6 +7,8 @@ import { scoresOf, settleGroups } from './scores.ts';
 
 /** One score of both, and the difference on the questions that both answered. */
 export interface ComparedScore extends Difference {
+  /** The dataset's name: the last part of its path. */
+  readonly data: string;
   readonly task: string;
   readonly score: string;
   readonly questions: number;
@@ -22,7 +24,8 @@ export interface Comparison {
 }
 
 interface Pair {
-  readonly image: string;
+  /** Row of the dataset. */
+  readonly image: number;
   readonly a: Judged;
   readonly b: Judged;
 }
@@ -46,21 +49,25 @@ export function comparePredictions(
     const [own, theirs] = [judgeLine(line), judgeLine(other)];
     if (!own || !theirs) continue;
     paired++;
-    const pair = { image: `${basename(line.data)}:${line.row}`, a: own, b: theirs };
-    pairs.set(line.task, [...(pairs.get(line.task) ?? []), pair]);
+    const source = JSON.stringify([basename(line.data), line.task]);
+    const pair = { image: line.row, a: own, b: theirs };
+    pairs.set(source, [...(pairs.get(source) ?? []), pair]);
   }
   return {
-    scores: [...pairs].flatMap(([task, some]) => compareTask(task, some, options)),
+    scores: [...pairs].flatMap(([source, some]) => {
+      const [data, task]: [string, string] = JSON.parse(source);
+      return compareTask({ data, task }, some, options);
+    }),
     unpaired: { a: linesA.size - paired, b: linesB.size - paired },
   };
 }
 
 function compareTask(
-  task: string,
+  source: { readonly data: string; readonly task: string },
   pairs: readonly Pair[],
   options: { readonly seed: number; readonly resamples: number },
 ): ComparedScore[] {
-  const byImage = new Map<string, Pair[]>();
+  const byImage = new Map<number, Pair[]>();
   for (const pair of pairs) {
     const group = byImage.get(pair.image);
     if (group) group.push(pair);
@@ -94,7 +101,7 @@ function compareTask(
     const other = scoresB[score];
     const found = other === undefined ? null : differenceOf(other - own, draws.get(score) ?? []);
     if (other === undefined || !found) return [];
-    return [{ task, score, questions: pairs.length, images: groups.length, a: own, b: other, ...found }];
+    return [{ ...source, score, questions: pairs.length, images: groups.length, a: own, b: other, ...found }];
   });
 }
 

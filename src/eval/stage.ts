@@ -7,6 +7,7 @@ import type { Picture, RunEvent } from '../telemetry/events.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { askedModel } from './answer.ts';
 import { BOX_COLORS, type DrawnBox, drawBoxes, pngSize } from './draw.ts';
+import { mean } from './metrics/mean.ts';
 import { type EvalResult, evaluate, type Prediction } from './run.ts';
 import type { Scores } from './scores.ts';
 
@@ -60,14 +61,21 @@ export async function evaluateStage(
   return mergeScores(results);
 }
 
-/** The scores of several tasks side by side, and the mean of their grounding gaps. */
+/**
+ * The scores of several tasks side by side, and the mean of their grounding gaps. A score that several datasets have is the mean of
+ * theirs, each dataset counting the same.
+ */
 export function mergeScores(results: readonly Pick<EvalResult, 'task' | 'scores'>[]): Scores {
   const gaps = results.flatMap(({ scores }) =>
     Object.entries(scores).flatMap(([name, value]) => (name.endsWith('_grounding_gap') ? [value] : [])),
   );
+  const values = new Map<string, number[]>();
+  for (const [name, value] of results.flatMap(({ scores }) => Object.entries(scores))) {
+    values.set(name, [...(values.get(name) ?? []), value]);
+  }
   return {
-    ...Object.assign({}, ...results.map(result => result.scores)),
-    ...(gaps.length > 0 && { grounding_gap: gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length }),
+    ...Object.fromEntries([...values].map(([name, own]) => [name, mean(own) ?? 0])),
+    ...(gaps.length > 0 && { grounding_gap: mean(gaps) ?? 0 }),
   };
 }
 

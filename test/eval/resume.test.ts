@@ -147,6 +147,20 @@ describe('predictions', () => {
     expect(scores[0]).toMatchObject({ score: 'rec_accuracy', a: 1, b: 1, difference: 0 });
   });
 
+  it('are compared for each dataset alone', async () => {
+    const { predictions } = await evaluate(options);
+    const file = join(folder, 'two.jsonl');
+    const [near, far] = ['/x/near', '/x/far'].map(data => predictions.map(p => lineOfPrediction(p, data)));
+    writeFileSync(file, [...(near ?? []), ...(far ?? []).slice(2)].join(''));
+    const lines = await readPredictions(file);
+    const { scores } = comparePredictions(lines, lines, { seed: 0, resamples: 2 });
+    const accuracies = scores.filter(({ score }) => score === 'rec_accuracy');
+    expect(accuracies).toMatchObject([
+      { data: 'near', questions: predictions.length },
+      { data: 'far', questions: predictions.length - 2 },
+    ]);
+  });
+
   it('about another image are of another question', async () => {
     const { predictions } = await evaluate({ ...options, task: 'caption' });
     const lines = async (caption: string) => {

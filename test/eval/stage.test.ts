@@ -56,6 +56,14 @@ describe('evaluateStage', () => {
 });
 
 describe('mergeScores', () => {
+  it('takes the mean where several datasets were asked for one task', () => {
+    const merged = mergeScores([
+      { task: 'rec', scores: { rec_accuracy: 0.25, rec_accuracy_small: 0.5 } },
+      { task: 'rec', scores: { rec_accuracy: 0.75 } },
+    ]);
+    expect(merged).toEqual({ rec_accuracy: 0.5, rec_accuracy_small: 0.5 });
+  });
+
   it('averages the gaps of the tasks that have one', () => {
     expect(
       mergeScores([
