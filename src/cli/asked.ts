@@ -63,13 +63,23 @@ async function openCheckpoint(options: AskedOptions & EngineOptions, out: Output
   };
 }
 
-async function openExport(folder: string, options: AskedOptions): Promise<Asked> {
+async function openExport(folder: string, options: AskedOptions & EngineOptions): Promise<Asked> {
   const flags = ['run', 'stage', 'checkpoint', 'best', 'ema'] as const;
   const other = flags.find(flag => options[flag] !== undefined);
   if (other !== undefined) {
     throw new GroundError('usage', `--onnx and --${other} both say which model`, {
       hint: 'give one of them; a folder of --onnx holds all that is needed',
     });
+  }
+  if (options.engine !== 'auto' || options.device === 'gpu') {
+    const [flag, value] = options.engine === 'auto' ? ['device', 'gpu'] : ['engine', options.engine];
+    throw new GroundError(
+      'usage',
+      `--${flag} ${value} says nothing about --onnx: onnxruntime answers, on the CPU`,
+      {
+        hint: `leave out --${flag}`,
+      },
+    );
   }
   const { openOnnxModel } = await import('../export/onnx-model.ts');
   const { SETTINGS_FILE } = await import('../export/onnx-settings.ts');

@@ -211,6 +211,12 @@ describe('ground predict', () => {
     ['a missing image', ['--image', 'nowhere.png', '--prompt', 'x'], 2, /cannot read the image nowhere\.png/],
     ['an empty prompt', ['--prompt', ' '], 2, /the prompt is empty/],
     ['a box outside', ['--prompt', 'x', '--box', '0,0,99,9'], 2, /reaches outside the image of 32x32/],
+    [
+      'an engine for what has none',
+      ['--prompt', 'x', '--onnx', 'x', '--engine', 'wasm'],
+      2,
+      /--engine wasm says nothing about --onnx/,
+    ],
     ['a missing mask', ['--prompt', 'x', '--mask', 'none.png'], 2, /cannot read the mask none\.png/],
     ['no tokens', ['--prompt', 'x', '--max-tokens', '0'], 2, /--max-tokens: must be at least 1/],
     ['half a box', ['--prompt', 'x', '--box', '0,0,9'], 2, /expected x1,y1,x2,y2/],
@@ -224,7 +230,10 @@ describe('ground predict', () => {
     ],
   ])('refuses %s', async (_, args, exit, message) => {
     const withImage = args.includes('--image') ? args : ['--image', image, ...args];
-    const withModel = args.includes('--checkpoint') ? withImage : ['--checkpoint', checkpoint, ...withImage];
+    const withModel =
+      args.includes('--checkpoint') || args.includes('--onnx')
+        ? withImage
+        : ['--checkpoint', checkpoint, ...withImage];
     const { code, stderr } = await ground('predict', ...withModel);
     expect(stderr).toMatch(message);
     expect(code).toBe(exit);
