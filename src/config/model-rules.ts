@@ -118,6 +118,22 @@ export const mapsCanBeSummed: Rule = ({ model }) =>
         },
       ];
 
+/** Patches that meet phrases without a projection must be as wide as the space of the phrases. */
+export const sharedSpaceFits: Rule = ({ model }) => {
+  if (!model.pretraining?.shared_space) return [];
+  const { projection_dim } = model.pretraining;
+  const widths = [model.global_encoder.hidden_size, tileEncoderOf(model).hidden_size];
+  return widths.every(width => width === projection_dim)
+    ? []
+    : [
+        {
+          key: ['model', 'pretraining', 'projection_dim'],
+          message: `shared_space needs encoders as wide as the space: ${widths.join(' and ')} are not ${projection_dim}`,
+          hint: 'set projection_dim to the hidden_size of both encoders, or shared_space: false',
+        },
+      ];
+};
+
 /** No grid twice: the second could never be chosen. */
 export const gridsDiffer: Rule = ({ model }) =>
   model.image.grids.flatMap(([columns, rows], i, grids) =>

@@ -190,6 +190,11 @@ export const modelSchema: z.ZodType<ModelConfig> = section({
     caption_weight: positive()
       .exactOptional()
       .describe('Weight of images with captions (1) against regions with phrases, whose weight is 1.'),
+    shared_space: flag()
+      .exactOptional()
+      .describe(
+        'Patches of both encoders meet phrases as they are, without projections (false). What the projector of one learns then serves the other too; projection_dim must be their hidden_size.',
+      ),
   })
     .exactOptional()
     .describe('What stage 0 needs to pretrain the encoders contrastively; absent with published weights.'),

@@ -10,6 +10,7 @@ import {
   mapsCanBeSummed,
   positionsFitWidth,
   samplerNarrows,
+  sharedSpaceFits,
   sideIsMultipleOfPatches,
 } from './model-rules.ts';
 import {
@@ -37,6 +38,7 @@ const RULES: readonly Rule[] = [
   samplerNarrows,
   positionsFitWidth,
   mapsCanBeSummed,
+  sharedSpaceFits,
   gridsDiffer,
   imageFitsSequence,
   groupsAreKnown,

@@ -165,6 +165,11 @@ export interface ModelConfig {
     readonly projection_dim: number;
     /** Weight of images with captions against regions with phrases, 1 where absent. */
     readonly caption_weight?: number;
+    /**
+     * Patches of both encoders are compared with phrases as they are, without a projection of their own (false where
+     * absent). Both widths are `projection_dim` then.
+     */
+    readonly shared_space?: boolean;
   };
 }
 

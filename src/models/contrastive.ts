@@ -30,14 +30,14 @@ export class ContrastiveHead {
   readonly #text: ClipText;
   readonly #textProjection: Linear;
   readonly #globalProjection: Linear;
-  readonly #globalRegionProjection: Linear;
-  readonly #localProjection: Linear;
+  readonly #globalRegionProjection: Linear | null;
+  readonly #localProjection: Linear | null;
   readonly #logitScale: Parameter;
   readonly #captionWeight: number;
 
   /** Declares `text_encoder.*` and `contrastive.*` below the root scope. */
   constructor(root: Scope, config: ModelConfig, pretraining: NonNullable<ModelConfig['pretraining']>) {
-    const { text_encoder, projection_dim, caption_weight = 1 } = pretraining;
+    const { text_encoder, projection_dim, caption_weight = 1, shared_space = false } = pretraining;
     this.#captionWeight = caption_weight;
     const scope = root.at('contrastive');
     const linear = (at: Scope, inputs: number): Linear =>
@@ -45,12 +45,12 @@ export class ContrastiveHead {
     this.#text = new ClipText(root.at('text_encoder'), text_encoder);
     this.#textProjection = linear(root.at('text_encoder.text_projection'), text_encoder.hidden_size);
     this.#globalProjection = linear(scope.at('global_projection'), config.global_encoder.hidden_size);
-    // Patches come from another layer than the class token, hence from another space.
-    this.#globalRegionProjection = linear(
-      scope.at('global_region_projection'),
-      config.global_encoder.hidden_size,
-    );
-    this.#localProjection = linear(scope.at('local_projection'), tileEncoderOf(config).hidden_size);
+    // Patches come from another layer than the class token, hence from another space. Where both encoders' patches live in
+    // the space of the phrases, what a projector learns on one of them holds for the other.
+    const ofPatches = (name: string, width: number): Linear | null =>
+      shared_space ? null : linear(scope.at(name), width);
+    this.#globalRegionProjection = ofPatches('global_region_projection', config.global_encoder.hidden_size);
+    this.#localProjection = ofPatches('local_projection', tileEncoderOf(config).hidden_size);
     this.#logitScale = scope.parameter('logit_scale', [], constant(Math.log(1 / 0.07)));
   }
 
@@ -79,20 +79,24 @@ export class ContrastiveHead {
     if (localPatches !== null && batch.tileMean !== null) {
       const [tiles, width] = [batch.tileMean.shape[1], localPatches.shape[1]];
       const perTile = meanPool(tf.reshape(localPatches, [tiles, localPatches.shape[0] / tiles, width]));
-      const images = this.#localProjection.apply(tf.matMul(batch.tileMean, perTile));
+      const images = projected(tf.matMul(batch.tileMean, perTile), this.#localProjection);
       add(this.#captionWeight, symmetricInfoNce(similarity(images, captions), batch.captionPairs));
     }
     if (batch.regions !== null) {
       const { pairs } = batch.regions;
       const phrases = read(batch.regions.phrases);
-      const contrast = (patches: tf.Tensor2D, pooling: PoolingTensors, projection: Linear): tf.Scalar[] => {
+      const contrast = (
+        patches: tf.Tensor2D,
+        pooling: PoolingTensors,
+        projection: Linear | null,
+      ): tf.Scalar[] => {
         const pooled = weightedRows(withZeroRow(patches), pooling.rows, pooling.weights);
         const each = gatherRows(
-          withZeroRow(unitRows(projection.apply(patches))),
+          withZeroRow(unitRows(projected(patches, projection))),
           pooling.rows,
         ) as tf.Tensor3D;
         return [
-          symmetricInfoNce(similarity(projection.apply(pooled), phrases), pairs),
+          symmetricInfoNce(similarity(projected(pooled, projection), phrases), pairs),
           patchInfoNce(tf.mul(each, scale), phrases, pooling.weights, pairs),
         ];
       };
@@ -106,6 +110,11 @@ export class ContrastiveHead {
     if (terms.length === 0) return tf.scalar(0);
     return tf.mul(tf.addN(terms), 1 / weights);
   }
+}
+
+/** Features in the space of the texts: as they are where they are trained to live in it. */
+function projected(features: tf.Tensor2D, projection: Linear | null): tf.Tensor2D {
+  return projection === null ? features : projection.apply(features);
 }
 
 /** A table followed by one row of zeros, which rows that pad read. */

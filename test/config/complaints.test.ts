@@ -336,6 +336,26 @@ describe('a wrong recipe is answered with the place, what was expected and what 
     `);
   });
 
+  test('a shared space that an encoder does not fit', () => {
+    const tower = `text_encoder: {vocab_size: 100, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 32, eos_token_id: 2}`;
+    expect(
+      complaintsAbout({
+        model: [
+          [
+            'max_length: 128',
+            `max_length: 128\npretraining:\n  ${tower}\n  projection_dim: 48\n  shared_space: true`,
+          ],
+        ],
+      }),
+    ).toMatchInlineSnapshot(`
+      "a problem in the recipe recipe, stage 2
+      recipe/model.yaml:33:19  model.pretraining.projection_dim: shared_space needs encoders as wide as the space: 64 and 64 are not 48
+        33 |   projection_dim: 48
+           |                   ^^
+        = set projection_dim to the hidden_size of both encoders, or shared_space: false"
+    `);
+  });
+
   test('contrastive pretraining without a text tower', () => {
     expect(
       complaintsAbout({

@@ -265,6 +265,29 @@ describe('choices', () => {
     expect([...forms].sort()).toEqual(['A cat', 'Here are', 'The objects are', 'questions']);
   });
 
+  it('scene-text: asks in another order than it tells, so that only the name says which is meant', () => {
+    const agreed = [0, 0, 0];
+    let told = 0;
+    for (let seed = 0; seed < 600; seed++) {
+      const conversation = conversationOf(animals, 'scene-text', taskContext({ seed, rounds: 3 }));
+      if (conversation?.rounds.length !== 3) continue;
+      const [[introduction = ''] = []] = texts(conversation);
+      const places = animals.objects
+        .map(({ box: place }) => introduction.indexOf(boxText(place, animals, 1000)))
+        .sort((a, b) => a - b);
+      for (const [i, { truth }] of conversation.rounds.entries()) {
+        const asked = truth.boxes?.[0];
+        if (!asked) continue;
+        told++;
+        const place = places.indexOf(introduction.indexOf(boxText(asked, animals, 1000)));
+        if (place === i) agreed[i]!++;
+      }
+    }
+    // A third by chance; all of them when order gives the answer away.
+    expect(told).toBeGreaterThan(200);
+    expect(agreed.reduce((a, b) => a + b)).toBeLessThan(told / 2);
+  });
+
   it('dense detection: at most maxObjects, still in raster order', async () => {
     const record = await randomRecord(1, 15);
     const boxes = conversationOf(record, 'dense-detection', taskContext({ maxObjects: 6 }))?.rounds[0]?.truth

@@ -227,6 +227,20 @@ describe('contrastiveLoss', () => {
     disposeTensors(batch);
   });
 
+  it('has the gradients of its finite differences where patches meet phrases as they are', () => {
+    const pretraining = { ...tinyConfig.pretraining!, projection_dim: 8, shared_space: true };
+    const target = allocated({ ...tinyConfig, pretraining });
+    expect(target.parameters.under('contrastive').map(({ name }) => name)).toEqual([
+      'contrastive.global_projection.weight',
+      'contrastive.logit_scale',
+    ]);
+    const batch = toTensors(tinyContrastive());
+    target.parameters.get('contrastive.logit_scale')?.assign(tf.scalar(Math.log(2)));
+    expectGradients(target, () => target.contrastiveLoss(batch), target.unusedBy('contrastive'));
+    disposeTensors(batch);
+    target.parameters.dispose();
+  });
+
   it('does not change with what only pads', () => {
     const plain = tinyContrastive();
     const other = {
