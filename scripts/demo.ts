@@ -14,7 +14,7 @@ import type { StageResult } from '../src/train/loop.ts';
 const { values: options } = parseArgs({
   options: {
     engine: { type: 'string', default: 'auto' },
-    scenes: { type: 'string', default: '6000' },
+    scenes: { type: 'string', default: '12000' },
     run: { type: 'string', default: 'demo' },
     help: { type: 'boolean', default: false },
   },
@@ -35,14 +35,15 @@ function ground(args: readonly string[], capture = false): string {
   return stdout ?? '';
 }
 
-async function synth(dir: string, count: string, seed: string): Promise<void> {
+async function synth(dir: string, count: string, seed: string, more: readonly string[] = []): Promise<void> {
   if (existsSync(`${dir}/manifest.json`)) return console.log(`\n${dir} is there already`);
-  ground(['data', 'synth', '--preset', 'easy', '--out', dir, '--count', count, '--seed', seed]);
+  ground(['data', 'synth', '--preset', 'easy', ...more, '--out', dir, '--count', count, '--seed', seed]);
 }
 
 const began = performance.now();
 const engine = ['--engine', options.engine];
-await synth('data/scenes/train', options.scenes, '1');
+// Fuller than the scenes that are scored: more to choose from, so that names matter.
+await synth('data/scenes/train', options.scenes, '1', ['--objects', '2-4', '--scale', '0.25-0.5']);
 await synth('data/scenes/val', '400', '2');
 const STAGES = [0, 1, 2, 3];
 if (options.engine === 'wasm') {
