@@ -14,7 +14,7 @@ import type { StageResult } from '../src/train/loop.ts';
 const { values: options } = parseArgs({
   options: {
     engine: { type: 'string', default: 'auto' },
-    scenes: { type: 'string', default: '12000' },
+    scenes: { type: 'string', default: '16000' },
     run: { type: 'string', default: 'demo' },
     help: { type: 'boolean', default: false },
   },
@@ -43,7 +43,7 @@ async function synth(dir: string, count: string, seed: string, more: readonly st
 const began = performance.now();
 const engine = ['--engine', options.engine];
 // Fuller than the scenes that are scored: more to choose from, so that names matter.
-await synth('data/scenes/train', options.scenes, '1', ['--objects', '2-4', '--scale', '0.25-0.5']);
+await synth('data/scenes/train', options.scenes, '1', ['--objects', '1-4', '--scale', '0.25-0.5']);
 await synth('data/scenes/val', '400', '2');
 const STAGES = [0, 1, 2, 3];
 if (options.engine === 'wasm') {
