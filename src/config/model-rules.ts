@@ -118,9 +118,9 @@ export const mapsCanBeSummed: Rule = ({ model }) =>
         },
       ];
 
-/** Patches that meet phrases without a projection must be as wide as the space of the phrases. */
-export const sharedSpaceFits: Rule = ({ model }) => {
-  if (!model.pretraining?.shared_space) return [];
+/** Patches that meet phrases without a projection must be as wide as the space of the phrases; no other stage compares them. */
+export const sharedSpaceFits: Rule = ({ model, stage }) => {
+  if (!model.pretraining?.shared_space || stage.data.every(({ task }) => task !== 'contrastive')) return [];
   const { projection_dim } = model.pretraining;
   const widths = [model.global_encoder.hidden_size, tileEncoderOf(model).hidden_size];
   return widths.every(width => width === projection_dim)

@@ -346,6 +346,10 @@ describe('a wrong recipe is answered with the place, what was expected and what 
             `max_length: 128\npretraining:\n  ${tower}\n  projection_dim: 48\n  shared_space: true`,
           ],
         ],
+        stage: [
+          ['task: dense-referring', 'task: contrastive'],
+          ['[projector, sampler]', '[encoder, text_encoder]'],
+        ],
       }),
     ).toMatchInlineSnapshot(`
       "a problem in the recipe recipe, stage 2

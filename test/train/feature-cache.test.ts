@@ -137,9 +137,10 @@ describe('the sets of a stage', () => {
   it('are of encoders that are read and do not change', () => {
     expect(frozenIn(1)).toEqual(['global']);
     expect(frozenIn(2)).toEqual(['global', 'local']);
-    expect(frozenIn(3)).toEqual([]);
+    expect(frozenIn(3)).toEqual(['global', 'local']);
+    expect(frozenIn(3, 'train=[encoder, llm]', 'lr=1e-3')).toEqual([]);
     expect(frozenIn(2, 'train=[projector, encoder.local]', 'lr=1e-3')).toEqual(['global']);
-    expect(frozenIn(2, 'lora=[{module: encoder.global, rank: 2}]')).toEqual(['local']);
+    expect(frozenIn(2, 'lora=[{module: encoder.global, rank: 2}]', 'lr=1e-3')).toEqual(['local']);
     expect(frozenIn(2, 'train=[projector, {group: encoder, only: global.*layers.0}]', 'lr=1e-3')).toEqual([
       'local',
     ]);
