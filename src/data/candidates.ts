@@ -89,7 +89,7 @@ export type Outcome<T> =
   | { readonly kind: 'long'; readonly message: string }
   | { readonly kind: 'bad'; readonly bad: BadSample };
 
-/** Memory for decoded images where none is said: all 6,000 scenes of the tiny recipe, so that each is decoded once. */
+/** Memory for decoded images where none is said: some 6,000 rendered scenes of 96 pixels a side. */
 export const DEFAULT_CACHE_BYTES = 160 * 2 ** 20;
 /** Tasks that ask for labels beyond their own image's, and the rows these are collected from. */
 const LABEL_TASKS: ReadonlySet<TaskName> = new Set([

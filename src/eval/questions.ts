@@ -48,8 +48,9 @@ const LABEL_RECORDS = 256;
 
 /**
  * At most `limit` questions in the task's literal wording, spread over as many images as there are: one question of
- * each record in random order, then a second one, and so on; annotated questions about an image in random order, too. REC asks for objects that words tell apart, once for each expression; ROC
- * asks about each object by point, by box and free-form, so that the three are compared on the same objects.
+ * each record in random order, then a second one, and so on; annotated questions about an image in random order, too. REC
+ * asks for objects that words tell apart, once for each expression; ROC asks about each object by point, by box and
+ * free-form, so that the three are compared on the same objects.
  */
 export async function* questionsOf(dataset: Dataset, options: QuestionOptions): AsyncGenerator<Question> {
   const { task, limit, seed } = options;

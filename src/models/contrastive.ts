@@ -20,6 +20,9 @@ export interface ContrastiveFeatures {
   readonly localPatches: tf.Tensor2D | null;
 }
 
+/** Features [n, width] to the space of the texts [n, projection_dim]. */
+type Projection = (features: tf.Tensor2D) => tf.Tensor2D;
+
 /**
  * Contrastive pretraining of both encoders against one text tower: images with captions as in CLIP, and regions with
  * phrases, both their averaged patches and each patch on its own. The last is what makes patches say what they are part of,
@@ -30,8 +33,8 @@ export class ContrastiveHead {
   readonly #text: ClipText;
   readonly #textProjection: Linear;
   readonly #globalProjection: Linear;
-  readonly #globalRegionProjection: Linear | null;
-  readonly #localProjection: Linear | null;
+  readonly #globalRegionProjection: Projection;
+  readonly #localProjection: Projection;
   readonly #logitScale: Parameter;
   readonly #captionWeight: number;
 
@@ -47,8 +50,11 @@ export class ContrastiveHead {
     this.#globalProjection = linear(scope.at('global_projection'), config.global_encoder.hidden_size);
     // Patches come from another layer than the class token, hence from another space. Where both encoders' patches live in
     // the space of the phrases, what a projector learns on one of them holds for the other.
-    const ofPatches = (name: string, width: number): Linear | null =>
-      shared_space ? null : linear(scope.at(name), width);
+    const ofPatches = (name: string, width: number): Projection => {
+      if (shared_space) return features => features;
+      const projection = linear(scope.at(name), width);
+      return features => projection.apply(features);
+    };
     this.#globalRegionProjection = ofPatches('global_region_projection', config.global_encoder.hidden_size);
     this.#localProjection = ofPatches('local_projection', tileEncoderOf(config).hidden_size);
     this.#logitScale = scope.parameter('logit_scale', [], constant(Math.log(1 / 0.07)));
@@ -79,7 +85,7 @@ export class ContrastiveHead {
     if (localPatches !== null && batch.tileMean !== null) {
       const [tiles, width] = [batch.tileMean.shape[1], localPatches.shape[1]];
       const perTile = meanPool(tf.reshape(localPatches, [tiles, localPatches.shape[0] / tiles, width]));
-      const images = projected(tf.matMul(batch.tileMean, perTile), this.#localProjection);
+      const images = this.#localProjection(tf.matMul(batch.tileMean, perTile));
       add(this.#captionWeight, symmetricInfoNce(similarity(images, captions), batch.captionPairs));
     }
     if (batch.regions !== null) {
@@ -88,15 +94,12 @@ export class ContrastiveHead {
       const contrast = (
         patches: tf.Tensor2D,
         pooling: PoolingTensors,
-        projection: Linear | null,
+        projection: Projection,
       ): tf.Scalar[] => {
         const pooled = weightedRows(withZeroRow(patches), pooling.rows, pooling.weights);
-        const each = gatherRows(
-          withZeroRow(unitRows(projected(patches, projection))),
-          pooling.rows,
-        ) as tf.Tensor3D;
+        const each = gatherRows(withZeroRow(unitRows(projection(patches))), pooling.rows) as tf.Tensor3D;
         return [
-          symmetricInfoNce(similarity(projected(pooled, projection), phrases), pairs),
+          symmetricInfoNce(similarity(projection(pooled), phrases), pairs),
           patchInfoNce(tf.mul(each, scale), phrases, pooling.weights, pairs),
         ];
       };
@@ -110,11 +113,6 @@ export class ContrastiveHead {
     if (terms.length === 0) return tf.scalar(0);
     return tf.mul(tf.addN(terms), 1 / weights);
   }
-}
-
-/** Features in the space of the texts: as they are where they are trained to live in it. */
-function projected(features: tf.Tensor2D, projection: Linear | null): tf.Tensor2D {
-  return projection === null ? features : projection.apply(features);
 }
 
 /** A table followed by one row of zeros, which rows that pad read. */
