@@ -25,7 +25,11 @@ const SHOWN_LINES = 12;
  * Runs what is not done yet; a job begins once all before it are done. The first failure stops the others, whose trainings are
  * saved and go on the next time. Throws GroundError naming the job and the end of its output.
  */
-export async function execute(jobs: readonly Job[], ledger: Ledger, options: ExecuteOptions): Promise<void> {
+export async function execute(
+  jobs: readonly Job[],
+  ledger: Pick<Ledger, 'isDone' | 'finish'>,
+  options: ExecuteOptions,
+): Promise<void> {
   await mkdir(options.logs, { recursive: true });
   const done = new Set(jobs.filter(job => ledger.isDone(job)).map(({ id }) => id));
   const waiting = jobs.filter(({ id }) => !done.has(id));
@@ -54,25 +58,23 @@ export async function execute(jobs: readonly Job[], ledger: Ledger, options: Exe
         const log = join(options.logs, `${job.id}.log`);
         const child = start(job, log, options.command);
         running.set(job, child);
-        child.once('close', code => {
-          running.delete(job);
+        child.once('close', async code => {
           const seconds = (performance.now() - began) / 1000;
           if (code !== 0) {
             failure ??= jobFailed(job, log);
             for (const other of running.values()) other.kill('SIGTERM');
-            return next();
-          }
-          ledger.finish(job, seconds).then(
-            () => {
+          } else {
+            try {
+              await ledger.finish(job, seconds);
               done.add(job.id);
               options.onEnd(job, seconds);
-              next();
-            },
-            thrown => {
+            } catch (thrown) {
               failure ??= thrown instanceof GroundError ? thrown : new GroundError('io', String(thrown));
-              next();
-            },
-          );
+            }
+          }
+          // Not before it is written down: two that end at once would each find nothing running and nothing that may begin.
+          running.delete(job);
+          next();
         });
       };
       next();
