@@ -1,6 +1,6 @@
 /**
  * Ferret-v2's ablations at small scale, from nothing to docs/ablation.md, with all that is finished kept.
- * Usage: npm run ablation [-- --jobs 2] [--seeds 3] [--steps N] [--only fixed,frozen] [--dry-run]; --help tells the rest.
+ * Usage: npm run ablation [-- --jobs 2] [--seeds 3] [--steps N] [--only fixed,trained] [--dry-run]; --help tells the rest.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -23,7 +23,7 @@ edited by hand.
 ## What is compared
 
 A full method, and variants that differ from it in exactly one thing. The recipe is [configs/ablation](../configs/ablation), a model
-of ${'0.6'} million parameters; scenes are rendered (\`ground data synth ${SCENES.join(' ')}\`): objects of a tenth to two fifths of the
+of 1.1 million parameters; scenes are rendered (\`ground data synth ${SCENES.join(' ')}\`): objects of a tenth to two fifths of the
 side, of which the low-resolution view of the whole image (32×32) shows a small one with three to five pixels across, the 2×2 tiles
 with twice as many. Small objects are those below a sixth of the image's side (root of the area).
 
@@ -123,7 +123,7 @@ function seedTable({ variants }: Results): string {
 }
 
 function section(
-  { variant, paper, measures }: Claim,
+  { variant, ahead, paper, measures }: Claim,
   { variants }: Results,
   baseline: Row | undefined,
 ): string[] {
@@ -134,19 +134,26 @@ function section(
     if (!own?.difference || !full) return [];
     const title = MEASURES.find(measure => measure.name === name)?.title ?? name;
     const { difference, low, high } = own.difference;
-    const gain = `${signed(-difference)} points (${signed(-high)} to ${signed(-low)})`;
-    return [`- ${title}: ${percent(own.mean)} to ${percent(full.mean)}, ${gain}: ${verdict(own)}`];
+    const [from, to, ...gain] =
+      ahead === 'full' ? [own, full, -difference, -high, -low] : [full, own, difference, low, high];
+    const [points, least, most] = gain.map(signed);
+    return [
+      `- ${title}: ${percent(from.mean)} to ${percent(to.mean)}, ${points} points (${least} to ${most}): ${verdict(own, ahead)}`,
+    ];
   });
   return [
-    [`**${row.title}.** ${paper}.\n\nHere, from the variant to the full method:\n`, ...lines].join('\n'),
+    [
+      `**${row.title}.** ${paper}.\n\nHere, from ${ahead === 'full' ? 'the variant to the full method' : 'the full method to the variant'}:\n`,
+      ...lines,
+    ].join('\n'),
   ];
 }
 
-/** What a measure says about a finding that has the full method ahead. */
-export function verdict(summary: Summary): string {
+/** What a variant's measure says about a finding that has one of the two ahead. */
+export function verdict(summary: Summary, ahead: Claim['ahead']): string {
   const found = standing(summary);
-  if (found === 'worse') return '**agrees**';
-  return found === 'better' ? '**disagrees**' : 'open';
+  if (found === 'same') return 'open';
+  return (found === 'worse') === (ahead === 'full') ? '**agrees**' : '**disagrees**';
 }
 
 function differenceText(summary: Summary | undefined): string {

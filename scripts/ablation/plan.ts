@@ -32,10 +32,10 @@ export interface Job {
 }
 
 /** How scenes are drawn: objects of a tenth to almost half of the side, so that some are too small for the global view. */
-export const SCENES = ['--preset', 'easy', '--size', '64', '--objects', '2-4', '--scale', '0.1-0.42'];
+export const SCENES = ['--preset', 'easy', '--size', '64', '--objects', '1-3', '--scale', '0.1-0.42'];
 
 /** Seconds a step takes, by stage; a stage's start and its end; a scene; a question. */
-const STEP_SECONDS = [0.16, 0.02, 0.035, 0.045] as const;
+const STEP_SECONDS = [0.25, 0.03, 0.06, 0.05] as const;
 const START_SECONDS = 5;
 const SCENE_SECONDS = 0.003;
 const QUESTION_SECONDS = 0.03;

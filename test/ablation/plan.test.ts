@@ -69,7 +69,7 @@ describe('the plan', () => {
       expect(stages.filter(stage => stage === '0')).toHaveLength(1);
       expect(stages.filter(stage => stage === '1')).toHaveLength(1);
       expect(stages.filter(stage => stage === '3')).toHaveLength(VARIANTS.length);
-      // Frozen encoders differ in stage 3 alone, and one variant has no stage 2.
+      // Encoders that train differ in stage 3 alone, and one variant has no stage 2.
       expect(stages.filter(stage => stage === '2')).toHaveLength(VARIANTS.length - 2);
     }
     expect(jobs.filter(({ kind }) => kind.endsWith('scores'))).toHaveLength(3 * VARIANTS.length);
@@ -90,8 +90,8 @@ describe('the plan', () => {
   });
 
   test('needs the shared stage of the full method though only a variant was asked for', () => {
-    const frozen = VARIANTS.filter(({ name }) => name === 'frozen');
-    const ids = planJobs({ ...options, seeds: 1, variants: frozen }).map(({ id }) => id);
+    const trained = VARIANTS.filter(({ name }) => name === 'trained');
+    const ids = planJobs({ ...options, seeds: 1, variants: trained }).map(({ id }) => id);
     expect(ids).toContain('1-full-stage2');
     expect(ids).not.toContain('1-full-stage3');
   });
@@ -104,26 +104,30 @@ describe('a variant differs in one thing', () => {
   });
 
   test.each([
-    ['fixed', 2, ['copy', 'train', 'views']],
+    ['fixed', 2, ['copy', 'lr', 'train', 'views']],
     ['fixed', 3, ['lr', 'train', 'views']],
     ['upsampled', 3, ['lr', 'model.image', 'train', 'views']],
     ['clip-only', 2, ['model.tile_encoder']],
     ['clip-only', 3, ['model.tile_encoder']],
     ['no-stage-2', 3, ['copy', 'from']],
-    ['frozen', 3, ['from', 'lr', 'train']],
+    ['trained', 3, ['from', 'lr', 'train']],
     ['average', 2, ['model.sampler', 'reset']],
     ['average', 3, ['model.sampler']],
   ])('%s, stage %i', (variant, stage, keys) => {
     expect([...new Set(differences(variant, stage))].sort()).toEqual(keys);
   });
 
-  test('rates of what still trains are those of the full method', () => {
+  test('rates of what trains in both are those of the full method', () => {
     const full = recipeOf(job('1-full-stage3')).stage.lr as Record<string, number>;
-    const frozen = recipeOf(job('1-frozen-stage3')).stage.lr as Record<string, number>;
-    const { encoder: _, ...rest } = full;
-    expect(frozen).toEqual(rest);
-    const fixed = recipeOf(job('1-fixed-stage3')).stage.lr as Record<string, number>;
-    for (const [group, rate] of Object.entries(fixed)) expect(rate).toBe(full[group.split('.')[0] ?? '']);
+    const { encoder: _, ...rest } = recipeOf(job('1-trained-stage3')).stage.lr as Record<string, number>;
+    expect(rest).toEqual(full);
+    for (const stage of [2, 3]) {
+      const [whole, fixed] = ['full', 'fixed'].map(
+        variant => recipeOf(job(`1-${variant}-stage${stage}`)).stage.lr as Record<string, number>,
+      );
+      for (const [group, rate] of Object.entries(fixed ?? {}))
+        expect(rate).toBe(whole?.[group.split('.')[0] ?? '']);
+    }
   });
 });
 

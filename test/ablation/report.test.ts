@@ -96,10 +96,27 @@ describe('the page', () => {
     expect(documentOf(resultsWith(0.5, 0.5), jobs).match(/: open$/gm)).toHaveLength(4);
   });
 
+  test('a finding that has the variant ahead is read the other way round', () => {
+    const page = documentOf(
+      resultsOf(
+        new Map([
+          ['full', [answers(0.3), answers(0.3)]],
+          ['trained', [answers(0.9), answers(0.9)]],
+        ]),
+        { ...options, variants: VARIANTS.filter(({ name }) => name === 'full' || name === 'trained') },
+      ),
+      jobs,
+    );
+    expect(page).toContain('- REC, small objects: 30.0 to 90.0, +60.0 points');
+    expect(page).toContain('from the full method to the variant');
+    expect(page.match(/\*\*agrees\*\*/g)).toHaveLength(4);
+    expect(page).not.toContain('**disagrees**');
+  });
+
   test('leaves out variants that were not run, and shows the commands', () => {
     const page = documentOf(resultsWith(0.9, 0.3), jobs);
     expect(page).not.toContain('average pooling |');
-    expect(page).toContain("--set 'lr={encoder.global: 3.0e-4,");
+    expect(page).toContain("--set 'lr={projector.global: 3.0e-4,");
     expect(page).not.toMatch(/NaN|undefined/);
   });
 });
