@@ -44,7 +44,7 @@ export async function prepareSample(
   const problem = lengthProblem(rendered, input, context);
   if (problem !== null) {
     throw new GroundError('data', `${input.id}: ${problem}`, {
-      hint: 'raise max_length of the model, or give fewer objects or tiles',
+      hint: 'shorten the text, give fewer objects or tiles, or raise max_length of the model',
     });
   }
   const views = conversation.image ? await prepareViews(input, context) : null;

@@ -90,10 +90,15 @@ function requireSameModel(
       describe('unexpected', unexpected),
       describe('misshapen', misshapen),
     ];
+    const groups = [...new Set([...missing, ...unexpected, ...misshapen].map(name => name.split('.', 1)[0]))];
     throw new GroundError(
       'model',
       `${source} holds another model than the recipe describes: ${parts.filter(Boolean).join('; ')}`,
-      { hint: 'use the model.yaml that the checkpoint was trained with, or start a new run (--run NAME)' },
+      {
+        hint:
+          'use the model.yaml that the checkpoint was trained with, or start a new run (--run NAME); a stage that starts from it ' +
+          `begins with random weights where it says reset: [${groups.join(', ')}]`,
+      },
     );
   }
 }
