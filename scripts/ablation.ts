@@ -27,7 +27,7 @@ const HELP = `npm run ablation [-- options]
     .map(({ name }) => name)
     .join(', ')}
   --questions N   held-out questions of each task and seed (600)
-  --scenes A,B    training and held-out scenes of each seed (6000,400)
+  --scenes A,B    training and held-out scenes of each seed (12000,400)
   --name NAME     the folder below checkpoints/ and data/ (ablation)
   --recipe DIR    the full method (configs/ablation)
   --out DIR       where ablation.md, .json, .svg and .png go (docs)
@@ -48,7 +48,7 @@ async function main(): Promise<void> {
       'steps-before': { type: 'string' },
       only: { type: 'string' },
       questions: { type: 'string', default: '600' },
-      scenes: { type: 'string', default: '6000,400' },
+      scenes: { type: 'string', default: '12000,400' },
       name: { type: 'string', default: 'ablation' },
       recipe: { type: 'string', default: 'configs/ablation' },
       out: { type: 'string', default: 'docs' },
