@@ -1,8 +1,9 @@
 /** One writer a run, and one a stage: a `lock` file that names the process, and is recognised as left behind when that process is gone. */
 import { readFileSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { errorCode, ioError, isAlive, removeStale } from '../atomic.ts';
 import { GroundError } from '../errors.ts';
 
@@ -25,6 +26,8 @@ export const LOCK = 'lock';
 const HEARTBEAT_MS = 60_000;
 /** A lock of another machine, whose processes cannot be seen from here, counts as left behind after this silence. */
 const SILENCE_MS = 10 * HEARTBEAT_MS;
+/** How long to wait for another process that clears a lock, which takes it a few calls of the system. */
+const CLEARING_MS = 10;
 
 /**
  * Makes this process the only writer of a run's or a stage's folder, which is created when missing, and clears what a killed one left
@@ -76,10 +79,29 @@ async function create(file: string, text: string): Promise<boolean> {
   }
 }
 
-/** Removes a lock that was left behind; throws when its owner lives. */
+/**
+ * Removes a lock that was left behind; throws when its owner lives. Only one process clears at a time, and looks again before it
+ * does: a lock that a faster one has taken meanwhile is never touched.
+ */
 async function clearIfStale(file: string, stageDir: string): Promise<void> {
+  if (!(await isLeftBehind(file, stageDir))) return;
+  const guard = `${file}.clearing`;
+  if (!(await create(guard, ''))) {
+    if ((await ageOf(guard)) > HEARTBEAT_MS) await rm(guard, { force: true });
+    await setTimeout(CLEARING_MS);
+    return;
+  }
+  try {
+    if (await isLeftBehind(file, stageDir)) await rm(file, { force: true });
+  } finally {
+    await rm(guard, { force: true });
+  }
+}
+
+/** Whether a lock is there whose owner is gone; false where there is none. Throws when its owner lives. */
+async function isLeftBehind(file: string, stageDir: string): Promise<boolean> {
   const text = await readIfThere(file);
-  if (text === undefined) return;
+  if (text === undefined) return false;
   const silence = await silenceOf(file);
   const owner = parseOwner(text);
   if (owner ? isHeld(owner, silence) : silence < HEARTBEAT_MS) {
@@ -88,20 +110,7 @@ async function clearIfStale(file: string, stageDir: string): Promise<void> {
       hint: `wait for it or stop it, or give this run another name (--run); delete ${file} only if it is surely gone`,
     });
   }
-  // Renamed before it is deleted: should two processes clear at once, only one of them moves this very lock.
-  const aside = `${file}.old-${process.pid}`;
-  try {
-    await rename(file, aside);
-  } catch (thrown) {
-    if (errorCode(thrown) === 'ENOENT') return;
-    throw ioError(thrown, 'delete', file);
-  }
-  if ((await readIfThere(aside)) !== text) {
-    // The other process was faster, and this is its new lock.
-    await rename(aside, file);
-    return;
-  }
-  await rm(aside, { force: true });
+  return true;
 }
 
 function isHeld(owner: LockOwner, silence: number): boolean {
@@ -136,6 +145,12 @@ function parseOwner(text: string): LockOwner | undefined {
 
 async function silenceOf(file: string): Promise<number> {
   const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 }));
+  return Date.now() - mtimeMs;
+}
+
+/** Milliseconds since a file was made; 0 where it is gone, for the next one may be there already. */
+async function ageOf(file: string): Promise<number> {
+  const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Date.now() }));
   return Date.now() - mtimeMs;
 }
 

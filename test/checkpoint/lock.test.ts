@@ -41,6 +41,36 @@ describe('the lock of a folder', () => {
     expect(await readdir(stage)).toEqual([]);
   });
 
+  it('goes to exactly one of many that start one after another over a stale lock, again and again', async () => {
+    const dead = await deadPid();
+    for (let round = 0; round < 40; round++) {
+      const stage = temporaryFolder();
+      await writeFile(join(stage, LOCK), owner({ pid: dead }));
+      // Each begins at another moment of the others' clearing.
+      const results = await Promise.allSettled(
+        Array.from({ length: 12 }, async (_, i) => {
+          for (let turn = 0; turn < (i * (round + 1)) % 17; turn++) await new Promise(setImmediate);
+          return lockFolder(stage);
+        }),
+      );
+      const winners = results.flatMap(r => (r.status === 'fulfilled' ? [r.value] : []));
+      expect(winners).toHaveLength(1);
+      await winners[0]?.release();
+      expect(await readdir(stage)).toEqual([]);
+    }
+  });
+
+  it('is cleared though a process was killed while it cleared', async () => {
+    const stage = temporaryFolder();
+    await writeFile(join(stage, LOCK), owner({ pid: await deadPid() }));
+    const guard = join(stage, `${LOCK}.clearing`);
+    await writeFile(guard, '');
+    const longAgo = new Date(Date.now() - 3_600_000);
+    await utimes(guard, longAgo, longAgo);
+    await (await lockFolder(stage)).release();
+    expect(await readdir(stage)).toEqual([]);
+  });
+
   it('of a dead process is taken over, and so is one whose process id was given to another', async () => {
     const stage = temporaryFolder();
     for (const stale of [{ pid: await deadPid() }, { started: '1' }]) {
