@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { errorCode, ioError, isAlive, removeStale } from '../atomic.ts';
+import { withLock } from '../engine/setup/lock.ts';
 import { GroundError } from '../errors.ts';
 
 export interface LockOwner {
@@ -26,7 +26,7 @@ export const LOCK = 'lock';
 const HEARTBEAT_MS = 60_000;
 /** A lock of another machine, whose processes cannot be seen from here, counts as left behind after this silence. */
 const SILENCE_MS = 10 * HEARTBEAT_MS;
-/** How long to wait for another process that clears a lock, which takes it a few calls of the system. */
+/** How often to look whether another process has cleared a lock, which takes it a few calls of the system. */
 const CLEARING_MS = 10;
 
 /**
@@ -85,17 +85,12 @@ async function create(file: string, text: string): Promise<boolean> {
  */
 async function clearIfStale(file: string, stageDir: string): Promise<void> {
   if (!(await isLeftBehind(file, stageDir))) return;
-  const guard = `${file}.clearing`;
-  if (!(await create(guard, ''))) {
-    if ((await ageOf(guard)) > HEARTBEAT_MS) await rm(guard, { force: true });
-    await setTimeout(CLEARING_MS);
-    return;
-  }
-  try {
+  const clear = async (): Promise<void> => {
     if (await isLeftBehind(file, stageDir)) await rm(file, { force: true });
-  } finally {
-    await rm(guard, { force: true });
-  }
+  };
+  await withLock(`${file}.clearing`, () => undefined, clear, CLEARING_MS).catch(thrown => {
+    throw thrown instanceof GroundError ? thrown : ioError(thrown, 'delete', file);
+  });
 }
 
 /** Whether a lock is there whose owner is gone; false where there is none. Throws when its owner lives. */
@@ -145,12 +140,6 @@ function parseOwner(text: string): LockOwner | undefined {
 
 async function silenceOf(file: string): Promise<number> {
   const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 }));
-  return Date.now() - mtimeMs;
-}
-
-/** Milliseconds since a file was made; 0 where it is gone, for the next one may be there already. */
-async function ageOf(file: string): Promise<number> {
-  const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Date.now() }));
   return Date.now() - mtimeMs;
 }
 
