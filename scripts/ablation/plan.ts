@@ -31,8 +31,8 @@ export interface Job {
   readonly seconds: number;
 }
 
-/** How scenes are drawn: objects of an eighth to almost half of the side, so that some are too small for the global view. */
-export const SCENES = ['--preset', 'easy', '--size', '64', '--objects', '1-3', '--scale', '0.12-0.45'];
+/** How scenes are drawn: objects of a sixth to half of the side, so that some are too small for the global view. */
+export const SCENES = ['--preset', 'easy', '--size', '64', '--objects', '1-3', '--scale', '0.16-0.5'];
 
 /** Seconds a step takes, by stage; a stage's start and its end; a scene; a question. */
 const STEP_SECONDS = [0.25, 0.03, 0.06, 0.05] as const;

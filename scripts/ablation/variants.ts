@@ -33,7 +33,7 @@ const GLOBAL_VIEW_2 = [
 const GLOBAL_VIEW_3 = [
   'views=global',
   'train=projector.global,sampler,llm',
-  'lr={projector.global: 2.0e-4, sampler: 1.0e-3, llm: 3.0e-3}',
+  'lr={projector.global: 2.0e-4, sampler: 1.0e-3, llm: 2.0e-3}',
 ];
 
 /** In the order of the tables. */
@@ -77,7 +77,7 @@ export const VARIANTS: readonly Variant[] = [
     stage2: { kind: 'shared' },
     stage3: [
       'train=encoder,projector,sampler,llm',
-      'lr={encoder: 1.0e-5, projector: 2.0e-4, sampler: 1.0e-3, llm: 3.0e-3}',
+      'lr={encoder: 1.0e-5, projector: 2.0e-4, sampler: 1.0e-3, llm: 2.0e-3}',
     ],
   },
   {

@@ -24,7 +24,7 @@ import {
   startEvent,
   takeContent,
 } from './session.ts';
-import { decideStart, prepareWeights, type RecipeCodec, type Start } from './start.ts';
+import { decideStart, prepareWeights, type RecipeCodec, resetNotes, type Start } from './start.ts';
 import { isDue, takeStep } from './take-step.ts';
 import { requireUnchanged } from './unchanged.ts';
 
@@ -109,7 +109,10 @@ async function runStage(prepared: Prepared, start: Start, options: StageOptions)
     for (const message of start.warnings) listener.on({ type: 'note', message });
     listener.on(startEvent(options, plan.modules, start, progress.step, session.peakFlops));
     const table = freezeTable(plan, stage);
-    for (const message of [...freezeNotes(table), ...session.notes]) listener.on({ type: 'note', message });
+    const left = start.kind === 'fresh' ? resetNotes(stage) : [];
+    for (const message of [...left, ...freezeNotes(table), ...session.notes]) {
+      listener.on({ type: 'note', message });
+    }
     await writeFileAtomic(join(stageDir, PARAMETERS), `${JSON.stringify(table, null, 2)}\n`);
     let scores: StageResult['scores'] | undefined;
     if (owesScores(start, options)) {

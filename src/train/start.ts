@@ -192,6 +192,12 @@ export async function initialWeights(
   return weights;
 }
 
+/** What a new stage leaves behind of the checkpoint that it starts from, in lines for the log. */
+export function resetNotes({ from, reset = [] }: Recipe['stage']): string[] {
+  if (from === null) return [];
+  return reset.map(group => `${group} starts at random (reset), not with the weights of ${from}`);
+}
+
 /**
  * The checkpoint that a new stage starts from: `stageN` of the same run, a path, or null for random weights; `@best` at
  * its end asks for the best one of a stage. Throws GroundError('config') when that stage has not been trained.
