@@ -23,8 +23,8 @@ edited by hand.
 ## What is compared
 
 A full method, and variants that differ from it in exactly one thing. The recipe is [configs/ablation](../configs/ablation), a model
-of 1.1 million parameters; scenes are rendered (\`ground data synth ${SCENES.join(' ')}\`): objects of an eighth to almost half of
-the side, of which the low-resolution view of the whole image (32×32) shows a small one with four or five pixels across, the 2×2 tiles
+of 1.1 million parameters; scenes are rendered (\`ground data synth ${SCENES.join(' ')}\`): objects of a sixth to half of
+the side, of which the low-resolution view of the whole image (32×32) shows a small one with about five pixels across, the 2×2 tiles
 with twice as many. Small objects are those below a sixth of the image's side (root of the area).
 
 ${table(
