@@ -7,6 +7,7 @@ import { FULL } from './variants.ts';
 /** What is plotted, two panels a row. */
 const SHOWN = ['rec', 'roc', 'rec_small', 'roc_small'] as const;
 const COLUMNS = 2;
+const TITLE = 'The full method, and variants that differ in one thing';
 const WIDTH = 1100;
 const PANEL = { left: 175, right: 24, top: 66, row: 34, bottom: 34, gap: 18 };
 const HEAD = 64;
@@ -28,8 +29,9 @@ export function chartSvg(results: Results): string {
   });
   const { seeds } = results.settings;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" ${FONT}>
+<title>${TITLE}</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
-${text(24, 36, 'The full method, and variants that differ in one thing', { size: 21, weight: 700 })}
+${text(24, 36, TITLE, { size: 21, weight: 700 })}
 ${text(24, 58, `share of right answers, %; line: 95 % interval over ${seeds} seed${seeds === 1 ? '' : 's'} and held-out questions; small dots: the seeds`, { size: 13, fill: SOFT })}
 ${panels.join('\n')}
 ${key(24, height - 16)}
