@@ -4,8 +4,8 @@ import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { errorCode, ioError, isAlive, removeStale } from '../atomic.ts';
-import { withLock } from '../engine/setup/lock.ts';
 import { GroundError } from '../errors.ts';
+import { withLock } from '../exclusive.ts';
 
 export interface LockOwner {
   readonly pid: number;

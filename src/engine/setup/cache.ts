@@ -12,8 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GroundError, messageOf } from '../../errors.ts';
+import { processToken } from '../../exclusive.ts';
 import { BUILD_PREFIX } from './build.ts';
-import { processToken } from './lock.ts';
 
 /** The prefix of folders in the cache that are of no use once the setup that made them has ended. */
 export const TEMP_PREFIX = 'tmp-';

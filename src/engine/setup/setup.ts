@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { GroundError } from '../../errors.ts';
+import { withLock } from '../../exclusive.ts';
 import {
   type CheckedFile,
   cacheDir,
@@ -23,7 +24,6 @@ import {
   writableCache,
 } from './cache.ts';
 import { inspectLibrary, type Library } from './library.ts';
-import { withLock } from './lock.ts';
 import { probeAddon } from './probe.ts';
 import { findInPython } from './python.ts';
 import { hasPip, requireBuildTools } from './tools.ts';

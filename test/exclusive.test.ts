@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { processToken, withLock } from '../../../src/engine/setup/lock.ts';
+import { processToken, withLock } from '../src/exclusive.ts';
 
 let dir: string;
 let file: string;
