@@ -195,6 +195,11 @@ export const modelSchema: z.ZodType<ModelConfig> = section({
       .describe(
         'Patches of both encoders meet phrases as they are, without projections (false). What the projector of one learns then serves the other too; projection_dim must be their hidden_size.',
       ),
+    read_text: flag()
+      .exactOptional()
+      .describe(
+        'Objects that are named by their label alone are named with the number that they show ("digit 7"), so that encoders learn to read it (false).',
+      ),
   })
     .exactOptional()
     .describe('What stage 0 needs to pretrain the encoders contrastively; absent with published weights.'),

@@ -12,15 +12,20 @@ import { addRows, ints } from './collate.ts';
 import { pixels } from './collate-pixels.ts';
 import type { Views } from './image.ts';
 import { mergedRow, type PatchLayout, patchLayout, tileCountOf } from './maps.ts';
-import { type Annotations, describeObject } from './record.ts';
+import { type Annotations, describeObject, textOf } from './record.ts';
 import { distinct } from './regions.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** The texts of one record and the boxes its phrases name. */
 export interface Pairs {
   readonly caption: string;
-  /** Objects, in full ("small red striped circle") and by their label alone. */
-  readonly phrases: readonly { readonly text: string; readonly label: string; readonly box: PixelBox }[];
+  /** Objects, in full ("small red striped circle") and by their label alone, with the number that they show if any. */
+  readonly phrases: readonly {
+    readonly text: string;
+    readonly label: string;
+    readonly number: string | null;
+    readonly box: PixelBox;
+  }[];
 }
 
 export interface ContrastiveSample {
@@ -53,21 +58,27 @@ export function pairsOf(record: Annotations, maxObjects: number, random: Random)
   const caption = captions.length > 0 ? random.pick(captions) : objects.map(o => o.phrase).join(', ');
   return {
     caption,
-    phrases: kept.map(object => ({ text: describeObject(object), label: object.label, box: object.box })),
+    phrases: kept.map(object => ({
+      text: describeObject(object),
+      label: object.label,
+      number: textOf(object),
+      box: object.box,
+    })),
   };
 }
 
 /**
  * The batch of B samples. Captions are `<s> … </s>` padded with `</s>` to one length, and so are phrases. Four batches
  * in five (drawn by its samples) name objects by their label alone: full descriptions are told apart by colour long before
- * anybody has to look at the shape. Throws `config` when the model has no text tower.
+ * anybody has to look at the shape. With `pretraining.read_text` a label is followed by the number that the object shows
+ * ("digit 7"). Throws `config` when the model has no text tower.
  */
 export function collateContrastive(
   samples: readonly ContrastiveSample[],
   model: ModelConfig,
   tokenizer: Tokenizer,
 ): ContrastiveBatch {
-  const tower = model.pretraining?.text_encoder;
+  const { text_encoder: tower, read_text: readText = false } = model.pretraining ?? {};
   if (!tower) {
     throw new GroundError('config', 'contrastive data needs model.pretraining, which is absent', {
       hint: 'give model.yaml a pretraining section, or choose another task',
@@ -79,7 +90,9 @@ export function collateContrastive(
   const captions = samples.map(sample => encode(sample.pairs.caption));
   const byLabel = new Random('naming', ...samples.map(sample => sample.id)).next() < LABEL_SHARE;
   const phrases = samples.flatMap(sample =>
-    sample.pairs.phrases.map(({ text, label }) => encode(byLabel ? label : text)),
+    sample.pairs.phrases.map(({ text, label, number }) =>
+      encode(byLabel ? (readText && number !== null ? `${label} ${number}` : label) : text),
+    ),
   );
   const lengthOf = (texts: readonly (readonly number[])[]): number =>
     Math.min(bucketSize(Math.max(1, ...texts.map(text => text.length)), 4, 2), longest);

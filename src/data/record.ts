@@ -123,6 +123,15 @@ export function expressionsOf(
   return phrase !== undefined && isNamedAlone(objects, index) ? [phrase] : [];
 }
 
+/** The digits an object shows: an attribute that is a number, or a number in its phrase. */
+export function textOf({
+  attributes,
+  phrase,
+}: Pick<ObjectAnnotation, 'attributes' | 'phrase'>): string | null {
+  const attribute = attributes.find(word => /^[0-9]+$/.test(word));
+  return attribute ?? phrase.match(/\b[0-9]+\b/)?.[0] ?? null;
+}
+
 /**
  * Everything known of an object in words: its attributes and label ("small red striped circle"). A phrase that only
  * tells it from the others in its image ("circle") would say too little about what it looks like.

@@ -170,6 +170,8 @@ export interface ModelConfig {
      * absent). Both widths are `projection_dim` then.
      */
     readonly shared_space?: boolean;
+    /** Objects named by their label alone are named with the number that they show as well (false where absent). */
+    readonly read_text?: boolean;
   };
 }
 

@@ -299,6 +299,32 @@ describe('contrastive batches', () => {
     expect(Math.max(...batch.localRows.data)).toBe(batch.localPixels.shape[0]! * 16);
   });
 
+  it('name regions by their label alone in most batches, with the number they show where encoders learn to read', async () => {
+    const record = await randomRecord(0, 1);
+    const objects = [
+      { ...record.objects[0]!, label: 'digit', attributes: ['red', '7'], phrase: 'digit 7' },
+      { ...record.objects[0]!, label: 'star', attributes: ['blue'], phrase: 'star' },
+    ];
+    const pairs = pairsOf({ ...record, objects }, 2, new Random('x'))!;
+    const views = await prepareViews(record, context);
+    const { pretraining, ...rest } = model;
+    const namesIn = (read_text: boolean): Set<string> => {
+      const reading = { ...rest, pretraining: { ...pretraining!, read_text } };
+      return new Set(
+        Array.from({ length: 40 }, (_, i) => {
+          const { phrases } = collateContrastive([{ id: `${i}`, views, pairs }], reading, tokenizer);
+          const length = phrases.shape[1]!;
+          return [0, 1]
+            .map(row => tokenizer.decode([...phrases.data.subarray(row * length, (row + 1) * length)]))
+            .map(said => said.replaceAll('</s>', '').replace('<s>', '').trim())
+            .join('|');
+        }),
+      );
+    };
+    expect(namesIn(false)).toEqual(new Set(['digit|star', 'red 7 digit|blue star']));
+    expect(namesIn(true)).toEqual(new Set(['digit 7|star', 'red 7 digit|blue star']));
+  });
+
   it('cut captions as CLIP does, end token last', async () => {
     const record = { ...(await randomRecord(0, 1)), captions: ['red circle '.repeat(40)] };
     const pairs = pairsOf(record, 1, new Random('x'))!;

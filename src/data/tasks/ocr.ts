@@ -1,5 +1,5 @@
 import { boxPiece, type Round, regionPiece, textPiece } from '../conversation.ts';
-import type { ObjectAnnotation } from '../record.ts';
+import { textOf } from '../record.ts';
 import type { Task } from './context.ts';
 import { rasterOrder, singleObjects, someObjects } from './objects.ts';
 import { pointAt, pointingKind } from './pointing.ts';
@@ -52,9 +52,3 @@ export const ocr: Task = (record, context, random) => {
   }
   return { task: 'ocr', image: true, rounds };
 };
-
-/** The digits an object shows: an attribute that is a number, or a number in its phrase. */
-export function textOf(object: ObjectAnnotation): string | null {
-  const attribute = object.attributes.find(word => /^[0-9]+$/.test(word));
-  return attribute ?? object.phrase.match(/\b[0-9]+\b/)?.[0] ?? null;
-}
