@@ -1,6 +1,6 @@
 /**
  * The whole of `ground` in one go, on rendered scenes: data, three stages after pretraining, scores, ONNX, a prediction.
- * Usage: npm run demo [-- --engine wasm] [--scenes N] [--run NAME]. What is finished already is not done again.
+ * Usage: npm run demo [-- --engine wasm] [--recipe NAME] [--scenes N] [--run NAME]. What is finished already is not done again.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -11,18 +11,58 @@ import { loadRecipe } from '../src/config/load.ts';
 import { openDataset } from '../src/data/dataset.ts';
 import type { StageResult } from '../src/train/loop.ts';
 
-const { values: options } = parseArgs({
+interface Scenes {
+  readonly dir: string;
+  readonly count: number;
+  readonly seed: number;
+  readonly options: readonly string[];
+}
+
+/** The scenes that a recipe's comments ask for: those it trains on, and those it is scored on. */
+const RECIPES: Readonly<Record<string, { readonly train: readonly Scenes[]; readonly val: Scenes }>> = {
+  'ferret-v2-tiny': {
+    // Fuller than the scenes that are scored: more to choose from, so that names matter.
+    train: [scenes('data/scenes/train', 16000, 1, '--preset easy --objects 1-4 --scale 0.25-0.5')],
+    val: scenes('data/scenes/val', 400, 2, '--preset easy'),
+  },
+  'ferret-v2-small-scenes': {
+    train: [
+      scenes('data/wide-scenes/train', 16000, 1, '--preset wide --objects 2-5'),
+      scenes('data/mid-scenes/train', 8000, 5, '--preset wide --objects 2-5 --scale 0.14-0.36'),
+      scenes('data/large-scenes/train', 8000, 7, '--preset easy --objects 2-4 --scale 0.25-0.5'),
+    ],
+    val: scenes('data/wide-scenes/val', 400, 2, '--preset wide'),
+  },
+};
+
+function scenes(dir: string, count: number, seed: number, options: string): Scenes {
+  return { dir, count, seed, options: options.split(' ') };
+}
+
+const usage = 'npm run demo [-- --engine auto|tensorflow|wasm] [--recipe NAME] [--scenes N] [--run NAME]';
+const { values } = parseArgs({
   options: {
     engine: { type: 'string', default: 'auto' },
-    scenes: { type: 'string', default: '16000' },
-    run: { type: 'string', default: 'demo' },
+    recipe: { type: 'string', default: 'ferret-v2-tiny' },
+    scenes: { type: 'string' },
+    run: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
-if (options.help) {
-  console.log('npm run demo [-- --engine auto|tensorflow|wasm] [--scenes N] [--run NAME]');
+if (values.help) {
+  console.log(`${usage}\nrecipes: ${Object.keys(RECIPES).join(', ')}`);
   process.exit(0);
 }
+const data = RECIPES[values.recipe];
+if (!data) {
+  console.error(`no demo of a recipe "${values.recipe}"; there is ${Object.keys(RECIPES).join(', ')}`);
+  process.exit(1);
+}
+const options = {
+  ...values,
+  run: values.run ?? (values.recipe === 'ferret-v2-tiny' ? 'demo' : values.recipe),
+};
+const recipe = ['--recipe', `configs/${options.recipe}`];
 
 /** Runs one command of ground, shown as a user would type it; ends the demo when it fails. */
 function ground(args: readonly string[], capture = false): string {
@@ -35,26 +75,25 @@ function ground(args: readonly string[], capture = false): string {
   return stdout ?? '';
 }
 
-async function synth(dir: string, count: string, seed: string, more: readonly string[] = []): Promise<void> {
-  if (existsSync(`${dir}/manifest.json`)) return console.log(`\n${dir} is there already`);
-  ground(['data', 'synth', '--preset', 'easy', ...more, '--out', dir, '--count', count, '--seed', seed]);
+function synth({ dir, seed, options: more }: Scenes, count: string): void {
+  if (existsSync(`${dir}/manifest.json`)) console.log(`\n${dir} is there already`);
+  else ground(['data', 'synth', ...more, '--out', dir, '--count', count, '--seed', `${seed}`]);
 }
 
 const began = performance.now();
 const engine = ['--engine', options.engine];
-// Fuller than the scenes that are scored: more to choose from, so that names matter.
-await synth('data/scenes/train', options.scenes, '1', ['--objects', '1-4', '--scale', '0.25-0.5']);
-await synth('data/scenes/val', '400', '2');
+for (const set of data.train) synth(set, options.scenes ?? `${set.count}`);
+synth(data.val, `${data.val.count}`);
 const STAGES = [0, 1, 2, 3];
 if (options.engine === 'wasm') {
   // WebAssembly takes about ten times as long a step: a tenth of the steps shows that everything works.
   for (const stage of STAGES) {
-    const { steps } = loadRecipe({ recipeDir: 'configs/ferret-v2-tiny', stage }).stage;
+    const { steps } = loadRecipe({ recipeDir: `configs/${options.recipe}`, stage }).stage;
     const fewer = ['--set', `steps=${Math.ceil(steps / 10)}`];
-    ground(['train', '--stage', `${stage}`, '--run', options.run, ...fewer, ...engine]);
+    ground(['train', ...recipe, '--stage', `${stage}`, '--run', options.run, ...fewer, ...engine]);
   }
 } else {
-  ground(['train', '--stage', '0-3', '--run', options.run, ...engine]);
+  ground(['train', ...recipe, '--stage', '0-3', '--run', options.run, ...engine]);
 }
 
 const exported = JSON.parse(
@@ -64,7 +103,7 @@ const exported = JSON.parse(
   ),
 ) as { readonly differences: readonly { readonly absolute: number }[] };
 
-const val = await openDataset('data/scenes/val');
+const val = await openDataset(data.val.dir);
 const scene = await val.read(0);
 await val.close();
 await mkdir('exports', { recursive: true });
@@ -108,5 +147,5 @@ All of it took ${((performance.now() - began) / 60_000).toFixed(1)} minutes. To 
 
   tensorboard --logdir checkpoints/${options.run}
   npx ground predict --run ${options.run} --image exports/scene.png --prompt "${question}" --ground --out answer.png
-  npx ground train --stage 3 --run ${options.run} --set steps=${(stages[3]?.steps ?? 0) + 500} --resume
+  npx ground train ${recipe.join(' ')} --stage 3 --run ${options.run} --set steps=${(stages[3]?.steps ?? 0) + 500} --resume
 `);

@@ -38,6 +38,7 @@ export function stageOf(spec: LoaderSpec, folder: string): LoaderStage {
     grounding_prompt: '',
     data: [{ dataset: join(folder, SHARDS), task: 'caption', weight: 1, vary: false }],
     batch: { samples: spec.batch, accumulate: 1 },
+    steps: 1000,
     seed: spec.seed,
   };
 }

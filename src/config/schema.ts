@@ -18,6 +18,12 @@ const trainingSource = section({
   ...dataSource.shape,
   rounds: whole(1).exactOptional().describe('Most questions about one image (4).'),
   max_objects: whole(1).exactOptional().describe('Most objects listed in a turn, or contrasted (10).'),
+  during: z
+    .tuple([numberIn(0, 1), numberIn(0, 1)], 'two numbers from 0 to 1')
+    .exactOptional()
+    .describe(
+      "Shares of the stage's steps from which and until which the source is drawn, such as [0, 0.4] for what is easy ([0, 1]).",
+    ),
 });
 
 const patterns = () =>

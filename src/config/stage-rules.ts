@@ -4,7 +4,7 @@ import { parseFrom } from '../train/from.ts';
 import { groupOf, trainedGroups } from '../train/groups.ts';
 import { lies } from '../train/patterns.ts';
 import type { StageRecipe } from '../train/recipe.ts';
-import type { Rule } from './issues.ts';
+import type { Complaint, Rule } from './issues.ts';
 
 /** Modules that a parameter name can begin with, and their parts where they have any. */
 const MODULES: Readonly<Record<string, readonly string[]>> = {
@@ -195,6 +195,42 @@ export const heldOutDataAsksQuestions: Rule = ({ stage }) =>
     task === 'contrastive'
       ? [{ key: ['eval', 'data', i, 'task'], message: 'contrastive has no questions to score' }]
       : [],
+  );
+
+/** What a stage is made of must be there at every step: conversations if it has any, and contrastive pairs if it has any. */
+export const everyStepHasData: Rule = ({ stage }) => {
+  const sources = stage.data.map(({ task, during: [from, until] = [0, 1] }, i) => ({
+    kind: task === 'contrastive' ? 'contrastive pairs' : 'conversations',
+    from,
+    until,
+    key: ['data', i, 'during'],
+  }));
+  return ['conversations', 'contrastive pairs'].flatMap(kind => {
+    const inOrder = sources.filter(source => source.kind === kind).sort((a, b) => a.from - b.from);
+    let reached = 0;
+    for (const { from, until, key } of inOrder) {
+      if (from > reached) return [undrawn(key, kind, reached, from)];
+      reached = Math.max(reached, until);
+    }
+    const last = inOrder.at(-1);
+    return last && reached < 1 ? [undrawn(last.key, kind, reached, 1)] : [];
+  });
+};
+
+function undrawn(key: Complaint['key'], kind: string, from: number, until: number): Complaint {
+  return {
+    key,
+    message: `no source of ${kind} is drawn from ${from} to ${until} of the steps`,
+    hint: 'let one begin earlier or last longer',
+  };
+}
+
+/** A source that ends before it begins would never be drawn. */
+export const sourcesAreDrawn: Rule = ({ stage }) =>
+  stage.data.flatMap(({ during: [from, until] = [0, 1] }, i) =>
+    from < until
+      ? []
+      : [{ key: ['data', i, 'during'], message: `expected two growing numbers, found ${from} and ${until}` }],
   );
 
 /** Packed rows have one length: there is nothing left to sort by. */

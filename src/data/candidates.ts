@@ -9,6 +9,7 @@ import { pairsOf } from './contrastive.ts';
 import type { Conversation } from './conversation.ts';
 import type { FeatureSets } from './feature-store.ts';
 import type { ViewMode } from './image.ts';
+import type { During } from './mixture.ts';
 import { permute } from './permutation.ts';
 import type { BadSample, Draw, Kind, PlannedPairs, PlannedRow, PlannedSample } from './plan.ts';
 import type { Annotations } from './record.ts';
@@ -34,6 +35,8 @@ export interface LoaderStage {
     /** Most questions a conversation (4), and most objects listed in a turn or contrasted (10). */
     readonly rounds?: number;
     readonly max_objects?: number;
+    /** Shares of the stage's steps from which and until which the source is drawn ([0, 1]). */
+    readonly during?: During;
   }[];
   readonly batch: {
     readonly samples: number;
@@ -48,6 +51,8 @@ export interface LoaderStage {
   readonly on_bad_sample?: 'fail' | 'skip';
   /** Damaged rows after which the run ends all the same (100). */
   readonly bad_sample_limit?: number;
+  /** Steps of the stage, of which `during` names shares. */
+  readonly steps: number;
   readonly seed: number;
 }
 
@@ -67,6 +72,7 @@ export interface Source {
   readonly task: TaskName;
   readonly kind: Kind;
   readonly weight: number;
+  readonly during: During;
   readonly reader: RowReader;
   readonly rows: number;
   /** Whether a row serves differently in each epoch. */
@@ -142,6 +148,7 @@ export async function openCandidates(
           task,
           kind: kindOf(task),
           weight,
+          during: source.during ?? [0, 1],
           reader,
           rows,
           varies: source.vary !== false,

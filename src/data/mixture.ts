@@ -7,6 +7,15 @@ import { hashSeed } from '../random.ts';
 
 const GOLDEN = 0.6180339887498949;
 
+/** Shares of a stage from which and until which something is drawn. */
+export type During = readonly [from: number, until: number];
+
+/** Whether step `step` of `steps` (from 0) lies within those shares of the stage. What is planned beyond its end counts as its last step. */
+export function isDuring([from, until]: During, step: number, steps: number): boolean {
+  const share = Math.min(step, steps - 1) / steps;
+  return from <= share && share < until;
+}
+
 /** Index of the weight that draw number `draw` falls to. Throws `config` when no weight is positive. */
 export function drawIndex(
   weights: readonly number[],

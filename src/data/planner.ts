@@ -1,9 +1,9 @@
 /** Which rows make the batches of each step: draws in order, groups samples into batches, and knows how far it has come. */
 import { GroundError } from '../errors.ts';
 import { Random } from '../random.ts';
-import type { Candidates, Outcome } from './candidates.ts';
+import type { Candidates, Outcome, Source } from './candidates.ts';
 import { Draws } from './draws.ts';
-import { drawIndex } from './mixture.ts';
+import { drawIndex, isDuring } from './mixture.ts';
 import { Packer } from './packer.ts';
 import type { Kind, PlannedBatch, PlannedRow, PlannedSample, PlannedStep, PlanPosition } from './plan.ts';
 
@@ -47,7 +47,10 @@ export class Planner {
     this.#resumed = position ?? {};
   }
 
-  /** `accumulate` conversation batches where any source makes conversations, and one contrastive batch where any does. */
+  /**
+   * `accumulate` conversation batches where any source makes conversations, and one contrastive batch where any does. Throws
+   * `config` where none of them is drawn at this step.
+   */
   async next(): Promise<PlannedStep> {
     const { sources, stage } = this.#candidates;
     await this.#restore();
@@ -99,7 +102,8 @@ export class Planner {
   }
 
   async #conversations(): Promise<PlannedBatch> {
-    const { stage, sources } = this.#candidates;
+    const { stage } = this.#candidates;
+    const sources = this.#candidates.sources.filter(source => this.#isDrawn(source));
     const { packing, bucket, samples } = stage.batch;
     if (packing && this.#packer) {
       this.#batches++;
@@ -107,7 +111,7 @@ export class Planner {
         this.#draws.next(
           'packed',
           this.#packed++,
-          source => source.kind !== 'contrastive',
+          source => source.kind !== 'contrastive' && this.#isDrawn(source),
           row => this.#conversation(row),
         ),
       );
@@ -157,9 +161,14 @@ export class Planner {
   ): Promise<T[]> {
     const drawn: T[] = [];
     for (let i = 0; i < count; i++) {
-      drawn.push(await this.#draws.next(kind, this.#drawn[kind]++, source => source.kind === kind, make));
+      const isChosen = (source: Source) => source.kind === kind && this.#isDrawn(source);
+      drawn.push(await this.#draws.next(kind, this.#drawn[kind]++, isChosen, make));
     }
     return drawn;
+  }
+
+  #isDrawn({ during }: Source): boolean {
+    return isDuring(during, this.#step, this.#candidates.stage.steps);
   }
 
   #conversation(row: PlannedRow): Promise<Outcome<PlannedSample>> {

@@ -22,6 +22,8 @@ export interface TrainingSource extends DataSource {
   readonly rounds?: number;
   /** Most objects listed in a turn, or contrasted; 10 where absent. */
   readonly max_objects?: number;
+  /** Shares of the stage's steps from which and until which the source is drawn; all of them where absent. */
+  readonly during?: readonly [from: number, until: number];
 }
 
 export interface ScheduleConfig {

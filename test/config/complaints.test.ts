@@ -439,6 +439,36 @@ describe('a wrong recipe is answered with the place, what was expected and what 
     `);
   });
 
+  test('steps for which there is no data', () => {
+    expect(complaintsAbout({ stage: [['weight: 1', 'during: [0, 0.4]']] })).toMatchInlineSnapshot(`
+      "a problem in the recipe recipe, stage 2
+      recipe/stage2.yaml:10:65  data.0.during: no source of conversations is drawn from 0.4 to 1 of the steps
+        10 |   - {dataset: data/scenes/train, task: dense-referring, during: [0, 0.4]}
+           |                                                                 ^^^^^^^^
+        = let one begin earlier or last longer"
+    `);
+    const later = '{dataset: data/scenes/train, task: caption, during: [0.6, 1]}';
+    expect(
+      complaintsAbout({ stage: [['weight: 1}', `during: [0, 0.4]}\n  - ${later}`]] }),
+    ).toMatchInlineSnapshot(`
+      "a problem in the recipe recipe, stage 2
+      recipe/stage2.yaml:11:57  data.1.during: no source of conversations is drawn from 0.4 to 0.6 of the steps
+        11 |   - {dataset: data/scenes/train, task: caption, during: [0.6, 1]}
+           |                                                         ^^^^^^^^
+        = let one begin earlier or last longer"
+    `);
+    expect(complaintsAbout({ stage: [['weight: 1', 'during: [0.6, 0.6]']] })).toMatchInlineSnapshot(`
+      "2 problems in the recipe recipe, stage 2
+      recipe/stage2.yaml:10:65  data.0.during: expected two growing numbers, found 0.6 and 0.6
+        10 |   - {dataset: data/scenes/train, task: dense-referring, during: [0.6, 0.6]}
+           |                                                                 ^^^^^^^^^^
+      recipe/stage2.yaml:10:65  data.0.during: no source of conversations is drawn from 0 to 0.6 of the steps
+        10 |   - {dataset: data/scenes/train, task: dense-referring, during: [0.6, 0.6]}
+           |                                                                 ^^^^^^^^^^
+        = let one begin earlier or last longer"
+    `);
+  });
+
   test('rows that are packed and sorted', () => {
     expect(
       complaintsAbout({

@@ -19,6 +19,7 @@ const stageOn = (dataset: string, on_bad_sample: 'fail' | 'skip'): LoaderStage =
   data: [{ dataset, task: 'conversation', weight: 1 }],
   batch: { samples: SAMPLES, accumulate: 1 },
   on_bad_sample,
+  steps: 1000,
   seed: 5,
 });
 

@@ -113,6 +113,7 @@ describe('a loader with features', () => {
           weight: 1,
         })),
         batch,
+        steps: 1000,
         seed: 3,
       },
       workers: 0,

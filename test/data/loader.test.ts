@@ -29,6 +29,7 @@ function optionsOf({ tasks = ['rec', 'reg', 'caption'], options, stage, from }: 
       grounding_prompt: '',
       data: tasks.map(task => ({ dataset: 'memory', task, weight: 1 })),
       batch: { samples: 3, accumulate: 1 },
+      steps: 1000,
       seed: 7,
       ...stage,
     },
@@ -112,6 +113,31 @@ describe('the loader', () => {
     }
     expect(epochs[0]).not.toEqual(epochs[1]);
     expect(epochs[1]).not.toEqual(epochs[2]);
+  });
+
+  it('draws a source during its part of the stage alone, from any position on', async () => {
+    const parts = { caption: [0, 0.3], rec: [0.3, 1], reg: [0.5, 0.75], contrastive: [0, 1] } as const;
+    const data = Object.entries(parts).map(([task, during]) => ({
+      ...{ dataset: 'memory', task: task as TaskName, weight: 1 },
+      ...(task === 'contrastive' ? {} : { during: [...during] as [number, number] }),
+    }));
+    const options = optionsOf({ stage: { data, steps: 20 } });
+    const all = await take(await openLoader(options), 24);
+    const taken = [[0, 0, 0, 0], ...all.map(({ position }) => position.taken)];
+    const drawn = all.map((_, step) => taken[step]!.map((before, i) => taken[step + 1]![i]! > before));
+    const during = (from: number, until: number) => all.map((_, step) => from <= step && step < until);
+    expect(drawn.map(([caption]) => caption)).toEqual(during(0, 6));
+    // What is planned beyond the end is drawn as the last step.
+    expect(drawn.map(([, rec]) => rec)).toEqual(during(6, 24));
+    expect(drawn.slice(0, 10).some(([, , reg]) => reg)).toBe(false);
+    expect(drawn.slice(10, 15).filter(([, , reg]) => reg).length).toBeGreaterThan(1);
+    expect(drawn.slice(15).some(([, , reg]) => reg)).toBe(false);
+    expect(drawn.every(([, , , contrastive]) => contrastive)).toBe(true);
+    for (const done of [4, 6, 12]) {
+      const { position } = all[done - 1]!;
+      const resumed = await take(await openLoader({ ...options, position }), 4);
+      expect(idsOf(resumed)).toEqual(idsOf(all.slice(done, done + 4)));
+    }
   });
 
   it('goes on from any position with the very same batches', async () => {

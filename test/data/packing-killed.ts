@@ -14,6 +14,7 @@ export const killedOptions: ProducerOptions = {
     ],
     batch: { samples: 2, accumulate: 1, packing: { length: 300, window: 6 } },
     on_bad_sample: 'skip',
+    steps: 1000,
     seed: 7,
   },
 };

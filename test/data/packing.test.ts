@@ -107,6 +107,7 @@ function stageOf({ batch, ...stage }: Changed = {}): LoaderStage {
       { dataset: 'a', task: 'scene-text', weight: 1 },
     ],
     batch: { samples: 2, accumulate: 1, ...batch },
+    steps: 1000,
     seed: 7,
     ...stage,
   };

@@ -40,7 +40,7 @@ const transcriberOf = (dataset: Dataset, ...tasks: TaskName[]) =>
     {
       model,
       stage: {
-        ...{ views: 'global', grounding_prompt: '', data: [], seed: 1 },
+        ...{ views: 'global', grounding_prompt: '', data: [], steps: 1000, seed: 1 },
         batch: { samples: 1, accumulate: 1 },
       },
     },

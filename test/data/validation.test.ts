@@ -218,7 +218,7 @@ describe('a dataset', () => {
     objects: [{ label: 'thing', phrase: 'thing', attributes: [], box: box(1, 2, 30, 20) }],
   });
   const base = {
-    ...({ views: 'global', grounding_prompt: '', seed: 1 } as const),
+    ...({ views: 'global', grounding_prompt: '', steps: 1000, seed: 1 } as const),
     batch: { samples: 1, accumulate: 1 },
   };
   const datasetOf = async (records: readonly ImageRecord[]) => {

@@ -70,6 +70,7 @@ function optionsOf(folder: string, stage: Partial<LoaderOptions['stage']> = {}):
         weight: 1,
       })),
       batch: { samples: 3, accumulate: 2 },
+      steps: 1000,
       seed: 7,
       ...stage,
     },
