@@ -22,14 +22,14 @@ interface Scenes {
 const RECIPES: Readonly<Record<string, { readonly train: readonly Scenes[]; readonly val: Scenes }>> = {
   'ferret-v2-tiny': {
     // Fuller than the scenes that are scored: more to choose from, so that names matter.
-    train: [scenes('data/scenes/train', 16000, 1, '--preset easy --objects 1-4 --scale 0.25-0.5')],
+    train: [scenes('data/scenes/train', 10000, 1, '--preset easy --objects 1-4 --scale 0.25-0.5')],
     val: scenes('data/scenes/val', 400, 2, '--preset easy'),
   },
   'ferret-v2-small-scenes': {
     train: [
       scenes('data/wide-scenes/train', 16000, 1, '--preset wide --objects 2-5'),
       scenes('data/mid-scenes/train', 8000, 5, '--preset wide --objects 2-5 --scale 0.14-0.36'),
-      scenes('data/large-scenes/train', 8000, 7, '--preset easy --objects 2-4 --scale 0.25-0.5'),
+      scenes('data/large-scenes/train', 16000, 1, '--preset easy --objects 1-4 --scale 0.25-0.5'),
     ],
     val: scenes('data/wide-scenes/val', 400, 2, '--preset wide'),
   },
