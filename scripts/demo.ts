@@ -53,7 +53,7 @@ if (values.help) {
   console.log(`${usage}\nrecipes: ${Object.keys(RECIPES).join(', ')}`);
   process.exit(0);
 }
-const data = RECIPES[values.recipe];
+const data = Object.hasOwn(RECIPES, values.recipe) ? RECIPES[values.recipe] : undefined;
 if (!data) {
   console.error(`no demo of a recipe "${values.recipe}"; there is ${Object.keys(RECIPES).join(', ')}`);
   process.exit(1);
@@ -75,15 +75,15 @@ function ground(args: readonly string[], capture = false): string {
   return stdout ?? '';
 }
 
-function synth({ dir, seed, options: more }: Scenes, count: string): void {
+function synth({ dir, count, seed, options: more }: Scenes): void {
   if (existsSync(`${dir}/manifest.json`)) console.log(`\n${dir} is there already`);
-  else ground(['data', 'synth', ...more, '--out', dir, '--count', count, '--seed', `${seed}`]);
+  else ground(['data', 'synth', ...more, '--out', dir, '--count', `${count}`, '--seed', `${seed}`]);
 }
 
 const began = performance.now();
 const engine = ['--engine', options.engine];
-for (const set of data.train) synth(set, options.scenes ?? `${set.count}`);
-synth(data.val, `${data.val.count}`);
+for (const set of data.train) synth({ ...set, count: Number(options.scenes ?? set.count) });
+synth(data.val);
 const STAGES = [0, 1, 2, 3];
 if (options.engine === 'wasm') {
   // WebAssembly takes about ten times as long a step: a tenth of the steps shows that everything works.

@@ -19,17 +19,16 @@ export class Draws {
 
   /**
    * Draw number `number` of the mixture called `name`: the next row that `make` makes something of, from the source that
-   * the weights choose. Throws `data` where no row of that source serves.
+   * the weights choose (0: never). Throws `data` where no row of that source serves.
    */
   async next<T>(
     name: string,
     number: number,
-    isChosen: (source: Source) => boolean,
+    weightOf: (source: Source) => number,
     make: (row: PlannedRow) => Promise<Outcome<T>>,
   ): Promise<T> {
     const { sources, stage } = this.#candidates;
-    const weights = sources.map(source => (isChosen(source) ? source.weight : 0));
-    const source = drawIndex(weights, number, stage.seed, name);
+    const source = drawIndex(sources.map(weightOf), number, stage.seed, name);
     const { rows } = sources[source]!;
     for (let attempt = 0; attempt < rows; attempt++) {
       const outcome = await make(this.#candidates.rowOf({ source, taken: this.taken[source]!++ }));

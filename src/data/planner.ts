@@ -102,8 +102,7 @@ export class Planner {
   }
 
   async #conversations(): Promise<PlannedBatch> {
-    const { stage } = this.#candidates;
-    const sources = this.#candidates.sources.filter(source => this.#isDrawn(source));
+    const { stage, sources } = this.#candidates;
     const { packing, bucket, samples } = stage.batch;
     if (packing && this.#packer) {
       this.#batches++;
@@ -111,7 +110,7 @@ export class Planner {
         this.#draws.next(
           'packed',
           this.#packed++,
-          source => source.kind !== 'contrastive' && this.#isDrawn(source),
+          source => (source.kind === 'contrastive' ? 0 : this.#weightOf(source)),
           row => this.#conversation(row),
         ),
       );
@@ -119,7 +118,7 @@ export class Planner {
     }
     const kinds = ['text', 'visual'] as const;
     const weights = kinds.map(kind =>
-      sources.reduce((sum, source) => sum + (source.kind === kind ? source.weight : 0), 0),
+      sources.reduce((sum, source) => sum + (source.kind === kind ? this.#weightOf(source) : 0), 0),
     );
     const kind = kinds[drawIndex(weights, this.#batches++, stage.seed, 'kind')] ?? 'visual';
     const drawn = bucket
@@ -161,14 +160,15 @@ export class Planner {
   ): Promise<T[]> {
     const drawn: T[] = [];
     for (let i = 0; i < count; i++) {
-      const isChosen = (source: Source) => source.kind === kind && this.#isDrawn(source);
-      drawn.push(await this.#draws.next(kind, this.#drawn[kind]++, isChosen, make));
+      const weightOf = (source: Source) => (source.kind === kind ? this.#weightOf(source) : 0);
+      drawn.push(await this.#draws.next(kind, this.#drawn[kind]++, weightOf, make));
     }
     return drawn;
   }
 
-  #isDrawn({ during }: Source): boolean {
-    return isDuring(during, this.#step, this.#candidates.stage.steps);
+  /** What a source weighs in the mixture of this step. */
+  #weightOf({ during, weight }: Source): number {
+    return isDuring(during, this.#step, this.#candidates.stage.steps) ? weight : 0;
   }
 
   #conversation(row: PlannedRow): Promise<Outcome<PlannedSample>> {

@@ -1,3 +1,4 @@
+import type { During } from '../data/mixture.ts';
 import type { TaskName } from '../data/tasks/names.ts';
 import type { CompileSetting } from '../engine/mode.ts';
 import type { ModelConfig } from '../models/config.ts';
@@ -23,7 +24,7 @@ export interface TrainingSource extends DataSource {
   /** Most objects listed in a turn, or contrasted; 10 where absent. */
   readonly max_objects?: number;
   /** Shares of the stage's steps from which and until which the source is drawn; all of them where absent. */
-  readonly during?: readonly [from: number, until: number];
+  readonly during?: During;
 }
 
 export interface ScheduleConfig {
